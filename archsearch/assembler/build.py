@@ -1,0 +1,270 @@
+"""The assembler: wires a spec, checks it, and builds the module."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, TypeVar
+
+import torch
+
+from archsearch.assembler.checks import check_outputs, check_reads, infer
+from archsearch.assembler.graph import Dictionary, Graph, Node, ResolvedWire
+from archsearch.assembler.receipt import Receipt, write_receipt
+from archsearch.assembler.sae import SAE
+from archsearch.assembler.scopes import Item, Scope, lay_out
+from archsearch.assembler.wiring import IDLE, Names, by_dictionary, by_position, explicit
+from archsearch.blocks._block import Block
+from archsearch.blocks.catalogue import Catalogue, catalogue
+from archsearch.blocks.inits._base import Init
+from archsearch.blocks.optimizers._base import Optimizer
+from archsearch.blocks.revivals._base import Revival
+from archsearch.blocks.schedules._base import Schedule
+from archsearch.blocks.signals import PARAMETERS, Port, Sizes
+from archsearch.errors import AssemblyError, InvalidInput, Problem
+from archsearch.spec.block import NestedSpec
+
+T = TypeVar("T", bound=Block)
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A spec, built: the module, the wired graph, and the receipt of what was built."""
+
+    spec: Any
+    graph: Graph
+    sae: SAE
+    receipt: Receipt
+    init: Init
+    revival: Revival | None
+    optimizer: Optimizer
+    schedule: Schedule
+
+
+def assemble(
+    spec: Any, *, model: int, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32, blocks: Catalogue | None = None
+) -> Assembly:
+    """Builds the SAE that `spec` describes, for activations of width `model`; parameters hold their fills until the init event.
+
+    Raises:
+        AssemblyError: what does not fit together, with the path of every problem.
+    """
+    blocks = blocks or catalogue()
+    graph = wire(spec, model, blocks)
+    with _defaults(dtype, device):
+        modules = {label: _make(node) for label, node in graph.nodes.items()}
+        scales = {name: blocks[spec.scale.kind](spec.scale, Sizes(model, 0)) for name in spec.inputs}
+        sae = SAE(graph, modules, scales)
+        init = _of(Init, spec.init, blocks)
+        revival = _of(Revival, spec.revival, blocks) if spec.revival else None
+        optimizer = _of(Optimizer, spec.training.optimizer, blocks)
+        schedule = _of(Schedule, spec.training.schedule, blocks)
+    receipt = write_receipt(spec, graph, sae, revival)
+    return Assembly(spec, graph, sae, receipt, init, revival, optimizer, schedule)
+
+
+def _of(slot: type[T], spec: Any, blocks: Catalogue) -> T:
+    block = blocks[spec.kind](spec)
+    assert isinstance(block, slot), f"{spec.kind} is no {slot.__name__}"  # the grammar let it in
+    return block
+
+
+def wire(spec: Any, model: int, blocks: Catalogue) -> Graph:
+    """Returns the wired and checked graph of `spec`, without building a module.
+
+    Raises:
+        AssemblyError: what does not fit together, with the path of every problem.
+    """
+    top, items = lay_out(spec, blocks)
+    names = Names(top, items)
+    steps = {label: item for label, item in items.items() if not isinstance(item.spec, NestedSpec)}
+    nodes = _first_pass(steps, names)
+    outputs = _outputs(spec, top, names)
+    dictionaries = _dictionaries(nodes)
+    _second_pass(nodes, dictionaries, outputs)
+    aliases = _aliases(nodes)
+    order = _order(nodes, aliases)
+    infos = infer(order, spec.inputs, model, aliases)
+    graph = Graph(order, outputs, [], infos, aliases, 0, model)
+    graph.dictionaries = [_sized(dictionary, infos) for dictionary in dictionaries]
+    check_reads(graph)
+    graph.dense_rank = check_outputs(graph, spec.inputs)
+    return graph
+
+
+def _first_pass(items: dict[str, Item], names: Names) -> dict[str, Node]:
+    nodes: dict[str, Node] = {}
+    problems: list[Problem | str] = []
+    for label, item in items.items():
+        ports = item.block.ports(item.spec)
+        try:
+            wires = explicit(item, ports, names)
+        except AssemblyError as error:
+            problems += error.problems
+            continue
+        for port, rule in ports.items():
+            signal = None if port in wires else by_position(item, rule, names)
+            if signal is not None:
+                wires[port] = [_implicit(signal, item, rule)]
+        nodes[label] = Node(item, wires, {port: rule.many for port, rule in ports.items()})
+    if problems:
+        raise AssemblyError(problems)
+    return nodes
+
+
+def _implicit(signal: str, item: Item, rule: Port) -> ResolvedWire:
+    inside = item.scope.prefix and signal.startswith(f"{item.scope.prefix}/")
+    local = signal.removeprefix(f"{item.scope.prefix}/") if inside else signal
+    if item.scope.prefix and not inside:
+        local = item.scope.inputs[0]  # what comes from outside a nested graph can only be its input
+    return ResolvedWire(signal, local, rule.detach)
+
+
+def _second_pass(nodes: dict[str, Node], dictionaries: list[Dictionary], outputs: dict[str, str]) -> None:
+    problems: list[Problem | str] = []
+    for node in nodes.values():
+        for port, rule in node.item.block.ports(node.spec).items():
+            if port in node.wires or rule.default == "none":
+                continue
+            try:
+                signal = by_dictionary(node, port, rule, dictionaries, nodes, outputs)
+            except AssemblyError as error:
+                problems += error.problems
+                continue
+            if signal is not None:
+                node.wires[port] = [_implicit(signal, node.item, rule)]
+            elif not rule.optional:
+                wanted = " or ".join(rule.types)
+                problems.append(Problem(f"{node.spec.kind} needs a {wanted} for port {port!r}, and nothing here gives one", node.item.path))
+    if problems:
+        raise AssemblyError(problems)
+
+
+def _outputs(spec: Any, top: Scope, names: Names) -> dict[str, str]:
+    if spec.outputs is None:
+        if len(spec.inputs) > 1:
+            raise AssemblyError([Problem(f"with inputs {spec.inputs} each target needs its signal (`outputs: {{name: label}}`)", "outputs")])
+        return {spec.inputs[0]: names.main(top.labels[-1])}
+    problems: list[Problem | str] = []
+    found = {}
+    for target, text in spec.outputs.items():
+        if target not in spec.inputs:
+            problems.append(Problem(f"target {target!r} is none of the inputs {spec.inputs}", f"outputs.{target}"))
+        try:
+            found[target] = names.find(text, top)
+        except KeyError:
+            problems.append(Problem(f"no signal {text!r}; known: {names.known(top)}", f"outputs.{target}"))
+    if problems:
+        raise AssemblyError(problems)
+    return found
+
+
+def _dictionaries(nodes: dict[str, Node]) -> list[Dictionary]:
+    """Finds every code that a decoder with rows of its own (or an encoder's) speaks for, in the spec's order."""
+    decoders: dict[str, list[str]] = {}
+    for node in nodes.values():
+        if node.slot == "decoder" and not any(_reads_decoder(wire, nodes) for wire in node.wires.get("dictionary", [])):
+            code = _base_code(node, nodes)
+            if code is not None:
+                decoders.setdefault(code, []).append(node.label)
+    found = []
+    for code, labels in decoders.items():
+        name = code.rsplit(".", 1)[0]
+        found.append(Dictionary(name, code, tuple(labels), tuple(_path(name, nodes)), 0))
+    return found
+
+
+def _reads_decoder(wire: ResolvedWire, nodes: dict[str, Node]) -> bool:
+    owner = wire.signal.rsplit(".", 1)[0]
+    return owner in nodes and nodes[owner].slot == "decoder"
+
+
+def _base_code(node: Node, nodes: dict[str, Node]) -> str | None:
+    """Follows a code back through levels to the gate that makes it."""
+    wires = next(iter(node.wires.values()), [])
+    while wires:
+        owner = nodes.get(wires[0].signal.rsplit(".", 1)[0])
+        if owner is None:
+            return None
+        if owner.slot != "level":
+            return wires[0].signal if owner.slot == "gate" else None
+        wires = next(iter(owner.wires.values()), [])
+    return None
+
+
+def _path(name: str, nodes: dict[str, Node]) -> list[str]:
+    """Returns the gate and every block between it and the model's space that works on latents."""
+    found, waiting = [], [name]
+    while waiting:
+        label = waiting.pop()
+        if label in found or label not in nodes:
+            continue
+        found.append(label)
+        if nodes[label].slot != "encoder":  # what an encoder reads lies in the model's space
+            reads = [wire.signal for port, wires in nodes[label].wires.items() if port not in ("target", "dictionary", "bias") for wire in wires]
+            waiting += [signal.rsplit(".", 1)[0] for signal in reads if "." in signal and nodes_slot(signal, nodes) not in ("decoder",)]
+    return found
+
+
+def nodes_slot(signal: str, nodes: dict[str, Node]) -> str:
+    """Returns the slot of the block a signal comes from, empty for an input."""
+    owner = nodes.get(signal.rsplit(".", 1)[0])
+    return owner.slot if owner else ""
+
+
+def _aliases(nodes: dict[str, Node]) -> dict[str, str]:
+    """A parameter signal whose port of the same name is wired is the wired signal."""
+    found = {}
+    for node in nodes.values():
+        for output in node.item.block.shared(node.spec):
+            if node.wires.get(output):
+                found[f"{node.label}.{output}"] = node.wires[output][0].signal
+    return found
+
+
+def _order(nodes: dict[str, Node], aliases: dict[str, str]) -> dict[str, Node]:
+    depends: dict[str, set[str]] = {}
+    for label, node in nodes.items():
+        reads = {wire.signal for wires in node.wires.values() for wire in wires}
+        depends[label] = {owner for signal in reads if (owner := _flow_owner(signal, nodes))}
+    try:
+        sorted_labels = list(TopologicalSorter(depends).static_order())
+    except CycleError as error:
+        labels = " -> ".join(reversed(error.args[1]))
+        path = nodes[error.args[1][0]].item.path
+        raise AssemblyError([Problem(f"blocks must not form a cycle: {labels}", path)]) from None
+    return {label: nodes[label] for label in sorted_labels}
+
+
+def _flow_owner(signal: str, nodes: dict[str, Node]) -> str | None:
+    """Returns the block that must run before `signal` exists; parameter signals and idle counts are there from the start."""
+    label, _, output = signal.rpartition(".")
+    node = nodes.get(label)
+    if node is None or output == IDLE or node.item.block.shared(node.spec).get(output) in PARAMETERS:
+        return None
+    return label
+
+
+def _sized(dictionary: Dictionary, infos: dict[str, Any]) -> Dictionary:
+    return Dictionary(dictionary.name, dictionary.code, dictionary.decoders, dictionary.path, infos[dictionary.code].size)
+
+
+def _make(node: Node) -> Block:
+    try:
+        return node.item.block(node.spec, node.sizes)
+    except InvalidInput as error:
+        raise AssemblyError([Problem(p.what, p.path or node.item.path) for p in error.problems]) from None
+
+
+
+
+@contextmanager
+def _defaults(dtype: torch.dtype, device: str | torch.device):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            yield
+    finally:
+        torch.set_default_dtype(before)

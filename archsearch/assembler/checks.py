@@ -1,0 +1,133 @@
+"""Checks of a wired graph: types and sizes along every wire, nothing unread, and what flows past the codes."""
+
+from __future__ import annotations
+
+from archsearch.assembler.graph import Graph, Node
+from archsearch.assembler.wiring import IDLE
+from archsearch.blocks.signals import PARAMETERS, SPACE, Info, Signal, Sizes
+from archsearch.errors import AssemblyError, InvalidInput, Problem
+
+
+def infer(nodes: dict[str, Node], inputs: list[str], model: int, aliases: dict[str, str]) -> dict[str, Info]:
+    """Works out every signal's type and size in running order, and fills in the nodes' sizes.
+
+    Raises:
+        AssemblyError: a wire whose type or size does not fit, naming it.
+    """
+    infos = {name: Info(Signal.ACTIVATION, model) for name in inputs}
+    problems: list[Problem | str] = []
+    _parameters(nodes, model, infos)
+    for node in nodes.values():
+        wired = {port: tuple(infos[wire.signal] for wire in wires if wire.signal in infos) for port, wires in node.wires.items()}
+        if any(len(wired[port]) < len(wires) for port, wires in node.wires.items()):
+            continue  # a block before it has a problem of its own
+        found = _misfits(node, wired)
+        node.sizes = Sizes(model, _latent(node, wired), wired)
+        try:
+            node.outputs = node.item.block.produces(node.spec, node.sizes)
+        except InvalidInput as error:
+            found += [Problem(p.what, p.path or node.item.path) for p in error.problems]
+        problems += found
+        if found:
+            continue
+        infos |= {f"{node.label}.{name}": info for name, info in node.outputs.items()}
+        for output, type in node.item.block.shared(node.spec).items():
+            infos[f"{node.label}.{output}"] = Info(type, model)
+        if node.slot == "gate":
+            infos[f"{node.label}.{IDLE}"] = Info(Signal.IDLE, node.sizes.latent)
+    if problems:
+        raise AssemblyError(problems)
+    return infos
+
+
+def _parameters(nodes: dict[str, Node], model: int, infos: dict[str, Info]) -> None:
+    """Parameter signals and idle counts are sources: known before anything runs."""
+    for node in nodes.values():
+        for output, type in node.item.block.shared(node.spec).items():
+            infos[f"{node.label}.{output}"] = Info(type, model)
+        if node.slot == "gate":
+            infos[f"{node.label}.{IDLE}"] = Info(Signal.IDLE, 0)
+
+
+def _latent(node: Node, wired: dict[str, tuple[Info, ...]]) -> int:
+    sizes = [info.size for infos in wired.values() for info in infos if info.type in (Signal.PRE, Signal.CODE, Signal.ACTIVE)]
+    if node.slot == "encoder" or not sizes:
+        return node.item.scope.width
+    return sizes[0]
+
+
+def _misfits(node: Node, wired: dict[str, tuple[Info, ...]]) -> list[Problem]:
+    problems = []
+    latents: dict[str, int] = {}
+    for port, rule in node.item.block.ports(node.spec).items():
+        for wire, info in zip(node.wires.get(port, []), wired.get(port, ()), strict=True):
+            place = f"{wire.signal} -> {node.label}.{port}"
+            if info.type not in rule.types:
+                problems.append(Problem(f"{place}: port {port!r} takes {' or '.join(rule.types)}; got {info.type}", node.item.path))
+            if info.levels and not rule.levels:
+                problems.append(Problem(f"{place}: port {port!r} takes no level axis; got {info.levels} levels", node.item.path))
+            if info.type in (Signal.PRE, Signal.CODE, Signal.ACTIVE):
+                latents[wire.signal] = info.size
+    if len(set(latents.values())) > 1:
+        problems.append(Problem(f"signals of different widths meet in {node.label}: {latents}", node.item.path))
+    return problems
+
+
+def check_reads(graph: Graph) -> None:
+    """Refuses blocks whose output nothing reads, and penalties on codes that no decoder reads.
+
+    Raises:
+        AssemblyError: naming each.
+    """
+    read = _reached(graph, list(graph.outputs.values()))
+    trained = read | {label for label in graph.nodes if label.startswith("losses/")}
+    for label in list(trained):
+        trained |= _reached(graph, [wire.signal for wires in graph.nodes[label].wires.values() for wire in wires])
+    problems: list[Problem | str] = []
+    for label, node in graph.nodes.items():
+        if label not in trained:
+            problems.append(Problem(f"nothing reads {label!r}; wire it (`from:`) or take it out", node.item.path))
+    for dictionary in graph.dictionaries:
+        if not any(decoder in read for decoder in dictionary.decoders):
+            what = f"the code {dictionary.code!r} reaches no output: training on it would change nothing"
+            problems.append(Problem(what, graph.nodes[dictionary.name].item.path))
+    if not graph.dictionaries:
+        problems.append(Problem("an SAE needs a gate whose code a decoder reads", "graph"))
+    if problems:
+        raise AssemblyError(problems)
+
+
+def _reached(graph: Graph, signals: list[str]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(signals)
+    while waiting:
+        label = waiting.pop().rsplit(".", 1)[0]
+        if label in found or label not in graph.nodes:
+            continue
+        found.add(label)
+        waiting += [wire.signal for wires in graph.nodes[label].wires.values() for wire in wires]
+    return found
+
+
+def check_outputs(graph: Graph, inputs: list[str]) -> int:
+    """Checks that outputs live in the model's space; returns the rank of what reaches them past every code.
+
+    Raises:
+        AssemblyError: an output that is no reconstruction.
+    """
+    problems: list[Problem | str] = []
+    for target, signal in graph.outputs.items():
+        info = graph.infos.get(signal)
+        if info is None or info.type not in SPACE:
+            got = info.type if info else "nothing"
+            problems.append(Problem(f"the output for {target!r} must be a reconstruction; {signal} is {got}", "graph"))
+    if problems:
+        raise AssemblyError(problems)
+    ranks = dict.fromkeys(inputs, graph.model)
+    for node in graph.nodes.values():
+        reads = [wire.signal for wires in node.wires.values() for wire in wires if graph.infos[wire.signal].type not in PARAMETERS]
+        passed = node.item.block.rank(node.spec, [ranks.get(signal, 0) for signal in reads], node.sizes)
+        for name, info in node.outputs.items():
+            # A code is what L0 counts: whatever passes through it is paid for there.
+            ranks[f"{node.label}.{name}"] = 0 if info.type is Signal.CODE else min(passed, info.size)
+    return max(ranks[signal] for signal in graph.outputs.values())

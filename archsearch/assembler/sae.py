@@ -1,0 +1,194 @@
+"""The module an SAE spec becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from archsearch.assembler.graph import Graph
+from archsearch.assembler.wiring import IDLE
+from archsearch.blocks._block import Block, StepBlock
+from archsearch.blocks.inputs._base import Input
+from archsearch.blocks.signals import Signal
+
+Signals = dict[str, Tensor]
+State = dict[str, Tensor]
+
+
+class Idle(nn.Module):
+    """Counts, for each latent of a dictionary, the rows seen since it last fired."""
+
+    rows: Tensor
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.register_buffer("rows", torch.zeros(width))
+
+    def after(self, code: Float[Tensor, "batch latent"]) -> Float[Tensor, " latent"]:
+        """Returns the counts after a batch of codes."""
+        fired = (code != 0).any(0)
+        return torch.where(fired, 0.0, self.rows + code.shape[0])
+
+
+@dataclass(frozen=True)
+class _Call:
+    label: str
+    key: str
+    ports: tuple[tuple[str, bool, tuple[tuple[str, bool], ...]], ...]
+    states: tuple[str, ...]
+    is_loss: bool
+    losses: tuple[str, ...]
+
+
+class SAE(nn.Module):
+    """An assembled SAE.
+
+    `forward` is the training step's pure function; `encode`, `decode` and `reconstruct` work in the units of the activations, at inference.
+    Buffers hold settings and state; a step returns new state instead of writing it.
+    """
+
+    def __init__(self, graph: Graph, modules: dict[str, Block], scales: dict[str, Block]):
+        super().__init__()
+        self.graph = graph
+        self.blocks = nn.ModuleDict({_key(label): module for label, module in modules.items()})
+        self.scales = nn.ModuleDict({_key(name): module for name, module in scales.items()})
+        self.idle = nn.ModuleDict({_key(d.name): Idle(d.width) for d in graph.dictionaries})
+        self._calls = [self._call(label) for label in graph.nodes]
+        self._graph_calls = [call for call in self._calls if not call.is_loss]
+        self._sources = self._find_sources()
+
+    def _call(self, label: str) -> _Call:
+        node = self.graph.nodes[label]
+        ports = tuple(
+            (port, node.many[port], tuple((self.graph.aliases.get(w.signal, w.signal), w.detach) for w in wires))
+            for port, wires in node.wires.items()
+            if wires
+        )
+        losses = tuple(name for name, info in node.outputs.items() if info.type is Signal.LOSS)
+        block = self.block(label)
+        return _Call(label, _key(label), ports, tuple(block.states), node.slot == "loss", losses)
+
+    def _find_sources(self) -> list[tuple[str, str, str]]:
+        """Lists the parameter signals and idle counts some port reads, as (signal, module key, attribute)."""
+        read = {signal for call in self._calls for _, _, wires in call.ports for signal, _ in wires}
+        found = []
+        for signal in sorted(read):
+            label, _, output = signal.rpartition(".")
+            node = self.graph.nodes.get(label)
+            if node is not None and (output == IDLE or output in node.item.block.shared(node.spec)):
+                found.append((signal, _key(label), output))
+        return found
+
+    def signals(self, inputs: dict[str, Tensor], infer: bool = True) -> Signals:
+        """Returns every signal of the graph, losses left out, for inputs already scaled.
+
+        Shapes: each input [batch, model].
+        """
+        signals, _ = self._run(dict(inputs), self._graph_calls, infer)
+        return signals
+
+    def _run(self, signals: Signals, calls: list[_Call], infer: bool) -> tuple[Signals, State]:
+        state: State = {}
+        for signal, key, output in self._sources:
+            signals[signal] = self._idle(key).rows if output == IDLE else getattr(self.blocks[key], output)
+        for call in calls:
+            block = self.block(call.label)
+            ports = {port: _read(signals, many, wires) for port, many, wires in call.ports}
+            out = block.infer(**ports) if infer else block(**ports)
+            for name, value in out.items():
+                if name in call.states:
+                    state[f"blocks.{call.key}.{name}"] = value
+                else:
+                    signals[f"{call.label}.{name}"] = value
+        return signals, state
+
+    def forward(self, inputs: dict[str, Tensor], progress: Tensor) -> tuple[Tensor, dict[str, Tensor], State]:
+        """Computes the loss of one batch of raw activations.
+
+        Shapes: each input [batch, model]; `progress` zero-dimensional, share of the run done.
+
+        Returns:
+            The loss, its terms by label (weighted), and new state by buffer name.
+        """
+        signals, state = self._run(self.scale(inputs), self._calls, infer=False)
+        terms: dict[str, Tensor] = {}
+        for call in self._calls:
+            for name in call.losses:
+                value = signals[f"{call.label}.{name}"]
+                terms[_term(call, name)] = self._weigh(call, value, progress)
+        for dictionary in self.graph.dictionaries:
+            key = _key(dictionary.name)
+            state[f"idle.{key}.rows"] = self._idle(key).after(signals[dictionary.code])
+        total = torch.stack(list(terms.values())).sum()
+        return total, terms, state
+
+    def _weigh(self, call: _Call, value: Tensor, progress: Tensor) -> Tensor:
+        if not call.is_loss:
+            return value
+        block = self.block(call.label)
+        warmup = block.warmup_frac
+        ramp = (progress / warmup.clamp(min=1e-12)).clamp(max=1).where(warmup > 0, 1.0)
+        return value * (block.weight * ramp)
+
+    def block(self, label: str) -> StepBlock:
+        """Returns the module of the block with a flat label."""
+        return cast(StepBlock, self.blocks[_key(label)])
+
+    def scaling(self, name: str) -> Input:
+        """Returns the scaling of an input."""
+        return cast(Input, self.scales[_key(name)])
+
+    def idle_of(self, name: str) -> Tensor:
+        """Returns the idle counts of the dictionary of a name, [latent]."""
+        return self._idle(_key(name)).rows
+
+    def _idle(self, key: str) -> Idle:
+        return cast(Idle, self.idle[key])
+
+    def scale(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns activations as the graph sees them."""
+        return {name: self.scaling(name)(x) for name, x in inputs.items()}
+
+    def encode(self, inputs: dict[str, Tensor]) -> Float[Tensor, "batch latent"]:
+        """Returns the codes of all dictionaries side by side, at inference."""
+        signals = self.signals(self.scale(inputs))
+        return torch.cat([signals[dictionary.code] for dictionary in self.graph.dictionaries], -1)
+
+    def outputs(self, signals: Signals) -> dict[str, Tensor]:
+        """Returns the reconstruction of each target in the graph's units: of the last level where there are several."""
+        found = {}
+        for target, signal in self.graph.outputs.items():
+            value = signals[signal]
+            found[target] = value[-1] if self.graph.infos[signal].levels else value
+        return found
+
+    def reconstruct(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the reconstruction of each target in the units of the activations, at inference."""
+        return self.unscale(self.outputs(self.signals(self.scale(inputs))))
+
+    def unscale(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the graph's outputs in the units of the activations."""
+        return {target: self.scaling(target).inverse(value) for target, value in outputs.items()}
+
+    def fit_scales(self, rows: dict[str, Tensor]) -> None:
+        """Fits the scaling of every input on rows of the calibrate split (in place)."""
+        for name, values in rows.items():
+            self.scaling(name).fit(values)
+
+
+def _key(label: str) -> str:
+    # A module's name may not hold dots; hook points' names do.
+    return label.replace(".", "_")
+
+
+def _term(call: _Call, name: str) -> str:
+    return call.label.removeprefix("losses/") if call.is_loss else f"{call.label}.{name}"
+
+
+def _read(signals: Signals, many: bool, wires: tuple[tuple[str, bool], ...]) -> Tensor | list[Tensor]:
+    values = [signals[signal].detach() if detach else signals[signal] for signal, detach in wires]
+    return values if many else values[0]

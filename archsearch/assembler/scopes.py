@@ -1,0 +1,81 @@
+"""Lays nested graphs out flat: every block gets one label, and a scope that says what names mean inside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from archsearch.assembler.parse import parse_graph
+from archsearch.blocks._block import StepBlock
+from archsearch.blocks.catalogue import Catalogue
+from archsearch.spec.block import NestedSpec
+
+
+@dataclass
+class Scope:
+    """One graph: the whole SAE's (prefix empty) or a nested one's.
+
+    `inputs`: what its input names stand for, as (scope, text) to look up outside, or None at the top; `labels`: its blocks in order,
+    nested graphs among them; `path`: where it stands in the document.
+    """
+
+    prefix: str
+    width: int
+    parent: Scope | None
+    inputs: list[str]
+    path: str
+    labels: list[str] = field(default_factory=list)
+    nested: dict[str, Scope] = field(default_factory=dict)
+
+    def full(self, label: str) -> str:
+        """Returns the flat label of one of this scope's blocks."""
+        return f"{self.prefix}/{label}" if self.prefix else label
+
+
+@dataclass
+class Item:
+    """One block, laid out: its flat label, its scope, its class and settings, and its path in the document."""
+
+    label: str
+    scope: Scope
+    block: type[StepBlock]
+    spec: Any
+    path: str
+
+
+def lay_out(spec: Any, blocks: Catalogue) -> tuple[Scope, dict[str, Item]]:
+    """Returns the top scope and every block of `spec` by flat label (losses as `losses/...`), nested graphs in place."""
+    top = Scope("", spec.width, None, list(spec.inputs), "graph")
+    items: dict[str, Item] = {}
+    _lay_out(spec.graph, top, blocks, items)
+    for label, loss in _losses(spec, blocks).items():
+        items[f"losses/{label}"] = Item(f"losses/{label}", top, _step(blocks, loss), loss, f"losses.{label}")
+    return top, items
+
+
+def _losses(spec: Any, blocks: Catalogue) -> dict[str, Any]:
+    given = dict(spec.losses)
+    if "reconstruction" not in given:
+        default = blocks["squared_error"].Spec.model_validate({})
+        given = {"reconstruction": default, **given}
+    return given
+
+
+def _lay_out(graph: dict[str, Any], scope: Scope, blocks: Catalogue, items: dict[str, Item]) -> None:
+    for label, spec in graph.items():
+        full, path = scope.full(label), f"{scope.path}.{label}"
+        scope.labels.append(label)
+        if isinstance(spec, NestedSpec):
+            inner = Scope(full, spec.width, scope, ["x"], f"{path}.graph")
+            scope.nested[label] = inner
+            items[full] = Item(full, scope, _step(blocks, spec), spec, path)
+            _lay_out(parse_graph(spec.graph, inner.path, blocks), inner, blocks, items)
+        else:
+            items[full] = Item(full, scope, _step(blocks, spec), spec, path)
+
+
+def _step(blocks: Catalogue, spec: Any) -> type[StepBlock]:
+    block = blocks[spec.kind]
+    if not issubclass(block, StepBlock):
+        raise TypeError(f"{block.__name__} stands in a graph but is no step block")
+    return block

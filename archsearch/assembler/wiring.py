@@ -1,0 +1,195 @@
+"""Resolves wires: explicit ones by name, implicit ones by the port's default."""
+
+from __future__ import annotations
+
+from archsearch.assembler.graph import Dictionary, Node, ResolvedWire
+from archsearch.assembler.scopes import Item, Scope
+from archsearch.blocks.signals import Port, Signal
+from archsearch.errors import AssemblyError, Problem, nearest
+from archsearch.spec.block import LossSpec, NestedSpec, Wire
+
+IDLE = "idle"
+"""Output name under which a dictionary's idle counts are read (`gate.idle`)."""
+
+
+class Names:
+    """What names mean: looks signals up from within a scope."""
+
+    def __init__(self, top: Scope, items: dict[str, Item]):
+        self.top, self.items = top, items
+
+    def main(self, label: str) -> str:
+        """Returns the main output of a block, looking through nested graphs to their last block."""
+        item = self.items[label]
+        if isinstance(item.spec, NestedSpec):
+            inner = item.scope.nested[self._own(item)]
+            return self.main(inner.full(inner.labels[-1]))
+        return f"{label}.{next(iter(item.block.outputs))}"
+
+    def _own(self, item: Item) -> str:
+        return item.label.removeprefix(f"{item.scope.prefix}/") if item.scope.prefix else item.label
+
+    def find(self, text: str, scope: Scope) -> str:
+        """Returns the flat signal that `text` names inside `scope`.
+
+        Raises:
+            KeyError: nothing bears that name.
+        """
+        if text in scope.inputs:
+            return self.input(scope, text)
+        steps = text.split(".")
+        for cut in range(len(steps), 0, -1):
+            label, rest = scope.full("/".join(steps[:cut])), steps[cut:]
+            item = self.items.get(label)
+            if item is None or isinstance(item.spec, LossSpec) or len(rest) > 1:
+                continue
+            if not rest:
+                return self.main(label)
+            if isinstance(item.spec, NestedSpec):
+                return self._of_nested(item, rest[0])
+            if rest[0] in self._outputs(item):
+                return f"{label}.{rest[0]}"
+        raise KeyError(text)
+
+    def input(self, scope: Scope, name: str) -> str:
+        """Returns the flat signal an input name stands for."""
+        if scope.parent is None:
+            return name
+        item = self.items[scope.prefix]
+        wires = item.spec.from_
+        if isinstance(wires, dict):
+            wires = next(iter(wires.values()))
+        return self.find(wires[0].signal, item.scope) if wires else self.previous(item)
+
+    def previous(self, item: Item) -> str:
+        """Returns the main output of the block before `item`, or its scope's first input."""
+        labels = item.scope.labels
+        index = labels.index(self._own(item))
+        return self.main(item.scope.full(labels[index - 1])) if index else self.input(item.scope, item.scope.inputs[0])
+
+    def _of_nested(self, item: Item, output: str) -> str:
+        inner = item.scope.nested[self._own(item)]
+        if output == "reconstruction":
+            return self.main(item.label)
+        gates = [label for label in map(inner.full, inner.labels) if self.items[label].block.slot == "gate"]
+        if output == "code" and len(gates) == 1:
+            return self.main(gates[0])
+        raise KeyError(output)
+
+    @staticmethod
+    def _outputs(item: Item) -> list[str]:
+        shared = item.block.shared(item.spec)
+        idle = [IDLE] if item.block.slot == "gate" else []
+        return [*item.block.outputs, *shared, *idle]
+
+    def known(self, scope: Scope) -> list[str]:
+        """Returns what may be named inside `scope`, for messages."""
+        found = list(scope.inputs)
+        for label, item in self.items.items():
+            if label.startswith(scope.prefix) and not isinstance(item.spec, (LossSpec, NestedSpec)):
+                local = label.removeprefix(f"{scope.prefix}/").replace("/", ".")
+                found += [local, *(f"{local}.{output}" for output in self._outputs(item))]
+        return found
+
+
+def explicit(item: Item, ports: dict[str, Port], names: Names) -> dict[str, list[ResolvedWire]]:
+    """Returns the wires written in a block's spec, by port.
+
+    Raises:
+        AssemblyError: a port or a signal that does not exist.
+    """
+    problems: list[Problem] = []
+    wires: dict[str, list[ResolvedWire]] = {}
+    for port, written in _written(item, ports).items():
+        if port not in ports:
+            problems.append(Problem(f"{item.spec.kind} has no port {port!r} here; {nearest(port, list(ports))}", f"{item.path}.from"))
+            continue
+        if len(written) > 1 and not ports[port].many:
+            problems.append(Problem(f"port {port!r} takes one signal; got {len(written)}", f"{item.path}.from"))
+            continue
+        wires[port] = []
+        for wire in written:
+            try:
+                signal = names.find(wire.signal, item.scope)
+            except KeyError:
+                what = f"no signal {wire.signal!r}; {nearest(wire.signal, names.known(item.scope))}"
+                problems.append(Problem(what, f"{item.path}.{'of' if _is_of(item, wire) else 'from'}"))
+                continue
+            detach = ports[port].detach if wire.detach is None else wire.detach
+            wires[port].append(ResolvedWire(signal, wire.signal, detach))
+    if problems:
+        raise AssemblyError(problems)
+    return wires
+
+
+def _is_of(item: Item, wire: Wire) -> bool:
+    return isinstance(item.spec, LossSpec) and item.spec.of == wire
+
+
+def _written(item: Item, ports: dict[str, Port]) -> dict[str, list[Wire]]:
+    main = next(iter(ports))
+    wiring = item.spec.from_
+    found = dict(wiring) if isinstance(wiring, dict) else ({main: list(wiring)} if wiring else {})
+    if isinstance(item.spec, LossSpec) and item.spec.of is not None:
+        if main in found:
+            raise AssemblyError([Problem(f"`of` and `from` both name port {main!r}", item.path)])
+        found[main] = [item.spec.of]
+    return found
+
+
+def by_position(item: Item, port: Port, names: Names) -> str | None:
+    """Returns the signal of an unwired port whose default depends on position alone."""
+    if port.default == "previous":
+        return names.previous(item)
+    if port.default in ("input", "target"):
+        return names.input(item.scope, item.scope.inputs[0])
+    return None
+
+
+def by_dictionary(
+    node: Node, name: str, port: Port, dictionaries: list[Dictionary], nodes: dict[str, Node], outputs: dict[str, str]
+) -> str | None:
+    """Returns the signal of an unwired port that belongs to the block's dictionary, or None where there is none.
+
+    Raises:
+        AssemblyError: several signals would do.
+    """
+    if port.default == "output":
+        found = list(outputs.values())
+    else:
+        related = [d for d in dictionaries if _related(node, d)] or [d for d in dictionaries if _within(node, d, nodes)]
+        found = [signal for dictionary in related or dictionaries for signal in _signals(port, dictionary, nodes)]
+    found = list(dict.fromkeys(found))
+    if len(found) > 1:
+        what = f"port {name!r} could read any of {found}; say which (`from: {{{name}: ...}}`)"
+        raise AssemblyError([Problem(what, node.item.path)])
+    return found[0] if found else None
+
+
+def _related(node: Node, dictionary: Dictionary) -> bool:
+    reads = {wire.signal for wires in node.wires.values() for wire in wires}
+    touched = {signal.rsplit(".", 1)[0] for signal in reads}
+    return node.label in dictionary.path or dictionary.code in reads or dictionary.name in touched
+
+
+def _within(node: Node, dictionary: Dictionary, nodes: dict[str, Node]) -> bool:
+    return nodes[dictionary.name].item.scope is node.item.scope
+
+
+def _signals(port: Port, dictionary: Dictionary, nodes: dict[str, Node]) -> list[str]:
+    gate = nodes[dictionary.name]
+    if port.default == "code":
+        return [dictionary.code]
+    if port.default == "pre":
+        wires = next(iter(gate.wires.values()))
+        return [wires[0].signal]
+    if port.default == "active":
+        return [f"{gate.label}.{out}" for out, type in gate.item.block.outputs.items() if type is Signal.ACTIVE]
+    if Signal.IDLE in port.types:
+        return [f"{gate.label}.{IDLE}"]
+    return [
+        f"{label}.{output}"
+        for label in dictionary.decoders
+        for output, type in nodes[label].item.block.shared(nodes[label].spec).items()
+        if type in port.types
+    ]

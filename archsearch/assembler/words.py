@@ -1,0 +1,2 @@
+def in_words(document):
+    return str(document.get("graph"))

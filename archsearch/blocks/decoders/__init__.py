@@ -1,0 +1,1 @@
+"""Blocks of the decoder slot: from codes to reconstructions."""

@@ -1,0 +1,1 @@
+"""Blocks of the encoder slot: from activations to pre-activations."""

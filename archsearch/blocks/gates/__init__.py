@@ -1,0 +1,1 @@
+"""Blocks of the gate slot: from pre-activations to codes."""

@@ -1,0 +1,17 @@
+"""Contract of the gate slot: from pre-activations to a sparse code."""
+
+from __future__ import annotations
+
+from archsearch.blocks._block import StepBlock
+from archsearch.blocks.signals import Port, Signal
+
+
+class Gate(StepBlock, abstract=True):
+    """Decides which latents are on and how strongly.
+
+    Shapes: `pre` [batch, latent] -> `code` [batch, latent], the main output; a latent is on where its code is not zero.
+    """
+
+    slot = "gate"
+    inputs = {"pre": Port((Signal.PRE,))}
+    outputs = {"code": Signal.CODE}

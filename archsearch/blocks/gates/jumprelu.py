@@ -1,0 +1,78 @@
+"""JumpReLU gate."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from archsearch.blocks._block import Out
+from archsearch.blocks._kernels import kernel, pass_gradient
+from archsearch.blocks.gates._base import Gate
+from archsearch.blocks.signals import Signal, Sizes
+from archsearch.spec.block import Field, Paper, StepSpec
+
+
+class JumpReLU(Gate):
+    """Keeps pre-activations above a learned threshold, unchanged: `f = h * 1[h > theta]`; `active = 1[h > theta]` is what `l0` counts.
+
+    Scale: where E|x|^2 = d and encoder rows start at norm 1, `h` starts with mean square 1, so `threshold` and `bandwidth` are in units of
+    its standard deviation. A latent's threshold learns from the share of rows within half a bandwidth of it, about `bandwidth` times
+    the density there: the default is wide, because runs of some thousand steps cannot average a narrow one. Published values in these
+    units: 0.05 (Gemma Scope, its 0.001 times sqrt(d)) to 2 (Anthropic, January 2025).
+
+    With `parametrisation: theta` Adam moves a threshold by about the learning rate a step, whatever its size, and it is set back to zero
+    when it falls below; with `log_theta` it moves by that share of itself, so one that starts small stays small for long.
+
+    Gradient: `df/dh = 1[h > theta]`; `df/dtheta = -(theta / eps) K(u)`, `dactive/dtheta = -(1 / eps) K(u)` with `u = (h - theta) / eps`.
+    For `log_theta` the chain rule multiplies both by theta. `to_input` adds the same terms with the opposite sign to `dh`. With
+    `kernel_on: magnitude` the step reads what was gated, `u = (f - theta) / eps`, and the jump `relu(h)`: of the rows near the threshold only
+    those above it move L0; a theta under half a rectangle's bandwidth feels every row that is off.
+
+    Differs from the paper: `kernel_on: pre` and a threshold kept as itself are SAELens' choice; the paper's pseudo-code is
+    `kernel_on: magnitude` with `log_theta`.
+    """
+
+    class Spec(StepSpec):
+        kind: Literal["jumprelu"] = "jumprelu"
+        threshold: float = Field(0.1, gt=0, allow_inf_nan=False, description="Start of every threshold (in units of pre-activations).")
+        bandwidth: float = Field(0.5, gt=0, allow_inf_nan=False, description="Width eps of the kernel (in units of pre-activations).")
+        kernel: Literal["rectangle", "triangle", "sigmoid", "gaussian"] = Field("rectangle", description="Shape K of pseudo-gradients.")
+        parametrisation: Literal["theta", "log_theta"] = Field("theta", description="What the optimizer moves.")
+        kernel_on: Literal["pre", "magnitude"] = Field("pre", description="What the kernel is centred on: full kernel, or its upper half.")
+        to_input: bool = Field(False, description="Let pseudo-gradients reach the pre-activations too.")
+
+    paper = Paper(
+        title="Jumping ahead: improving reconstruction fidelity with JumpReLU sparse autoencoders",
+        url="https://arxiv.org/abs/2407.14435",
+        where="section 3, equations 11 and 12; appendix J",
+    )
+    outputs = {"code": Signal.CODE, "active": Signal.ACTIVE}
+
+    def __init__(self, spec: Spec, sizes: Sizes):
+        super().__init__()
+        self.shape, self.to_input, self.gated_kernel = spec.kernel, spec.to_input, spec.kernel_on == "magnitude"
+        self.setting("bandwidth", spec.bandwidth)
+        self.log = spec.parametrisation == "log_theta"
+        fill = math.log(spec.threshold) if self.log else spec.threshold
+        self.parameter(spec.parametrisation, ("latent",), {"latent": sizes.latent}, fill=fill)
+
+    def forward(self, pre: Float[Tensor, "batch latent"]) -> Out:
+        theta = self.log_theta.exp() if self.log else self.theta
+        on = (pre > theta).to(pre.dtype)
+        jump = self._slope(pre.relu() if self.gated_kernel else pre, theta)
+        step = self._slope(pre * on, theta) if self.gated_kernel else jump
+        code = pre * on - pass_gradient(theta, theta * jump)  # equation 11
+        active = on - pass_gradient(theta, step)  # equation 12
+        if self.to_input:
+            code, active = code + pass_gradient(pre, theta * jump), active + pass_gradient(pre, step)
+        return Out(code=code, active=active)
+
+    def _slope(self, value: Tensor, theta: Tensor) -> Tensor:
+        return kernel((value - theta) / self.bandwidth, self.shape) / self.bandwidth
+
+    def renormalise(self, parameters: dict[str, Tensor]) -> None:
+        if not self.log:
+            parameters["theta"].clamp_(min=0)

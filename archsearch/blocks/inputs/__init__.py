@@ -1,0 +1,1 @@
+"""Blocks of the input slot: scaling of activations."""

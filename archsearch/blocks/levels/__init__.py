@@ -1,0 +1,1 @@
+"""Blocks of the level slot: codes at several levels."""

@@ -1,0 +1,64 @@
+"""Matryoshka levels."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from archsearch.blocks._block import Out
+from archsearch.blocks.levels._base import Level
+from archsearch.blocks.signals import Info, Signal, Sizes
+from archsearch.errors import AssemblyError
+from archsearch.spec.block import Field, Paper, StepSpec
+
+
+class Matryoshka(Level):
+    """Shows nested prefixes of the code, each to be decoded and judged by itself; the whole code is the last level.
+
+    Level `l` keeps the first `round(prefix * latents)` latents and zeroes the rest, after the gate has chosen among all of them. How the
+    levels' errors are put together is the loss's setting.
+
+    Shapes: `code` [batch, latent] -> `code` [level, batch, latent].
+
+    Differs from the paper: the level of the decoder's bias alone is left out.
+    """
+
+    class Spec(StepSpec):
+        kind: Literal["matryoshka"] = "matryoshka"
+        prefixes: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+            [0.0625, 0.125, 0.25, 0.5], min_length=1, description="Sizes of the nested prefixes, rising (shares of the latents, 0 to 1)."
+        )
+
+    paper = Paper(
+        title="Learning multi-level features with Matryoshka sparse autoencoders", url="https://arxiv.org/abs/2503.17547", where="section 3"
+    )
+
+    def __init__(self, spec: Spec, sizes: Sizes):
+        super().__init__()
+        counts = torch.tensor(_counts(spec, sizes))
+        # A mask, never a slice, so that one program serves every member; derived, so that checkpoints need not hold it.
+        masks = (torch.arange(sizes.latent) < counts[:, None]).to(torch.get_default_dtype())
+        self.register_buffer("masks", masks[:, None, :], persistent=False)
+
+    @classmethod
+    def produces(cls, spec: Any, sizes: Sizes) -> dict[str, Info]:
+        return {"code": Info(Signal.CODE, sizes.latent, len(_counts(spec, sizes)))}
+
+    def forward(self, code: Float[Tensor, "batch latent"]) -> Out:
+        return Out(code=code * self.masks)
+
+
+def _counts(spec: Matryoshka.Spec, sizes: Sizes) -> list[int]:
+    """Returns the latents of every level.
+
+    Raises:
+        AssemblyError: a level that is empty, or not larger than the one before it.
+    """
+    counts = [*(round(prefix * sizes.latent) for prefix in spec.prefixes), sizes.latent]
+    if counts[0] < 1 or any(after <= before for before, after in zip(counts, counts[1:])):
+        what = f"prefixes must give rising levels of at least one latent; {spec.prefixes!r} of {sizes.latent} latents give {counts}"
+        raise AssemblyError([what])
+    return counts

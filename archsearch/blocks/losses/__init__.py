@@ -1,0 +1,1 @@
+"""Blocks of the loss slot: terms of the loss."""

@@ -1,0 +1,1 @@
+"""Blocks of the op slot: plumbing."""

@@ -1,0 +1,1 @@
+"""Blocks of the revival slot: bringing dead latents back."""

@@ -1,0 +1,1 @@
+"""Blocks of the schedule slot: learning-rate multipliers."""

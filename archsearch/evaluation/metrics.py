@@ -1,0 +1,107 @@
+"""Metrics of one SAE on held-out rows, at inference: direction and definition of each in one place."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from archsearch.assembler.sae import SAE
+from archsearch.errors import DataError
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What is measured of an SAE; sums run in float64.
+
+    - `l0` (lower is sparser): effective L0, the mean number of nonzero code entries per row plus `dense_rank`, the rank of what flows from
+      input to output past every code. Any nonzero entry counts, whatever its sign or size. Rows are those of the store, which holds no
+      position the source leaves out (such as a beginning-of-sequence token).
+    - `code_l0`: the first part of it. `dense_rank`: the second.
+    - `fvu` (lower is better): fraction of variance unexplained about the mean, E|x - x_hat|^2 / (E|x|^2 - |E x|^2), over all targets.
+    - `mse` (lower is better): E|x - x_hat|^2, summed over the model's dimensions, in the units of the activations.
+    - `dead_frac` (lower is better): share of latents that fire on none of the rows.
+    - `gamma` (1 is best): E|x_hat|^2 / E<x, x_hat>; below 1 reconstructions are shrunk (Gated SAE paper, equation 10).
+    - `cosine` (higher is better): mean cosine between a row and its reconstruction.
+    - `rows`: rows measured.
+    """
+
+    l0: float
+    code_l0: float
+    dense_rank: int
+    fvu: float
+    mse: float
+    dead_frac: float
+    gamma: float
+    cosine: float
+    rows: int
+
+    def as_dict(self) -> dict[str, float]:
+        """Returns the measurements by name."""
+        return asdict(self)
+
+
+class _Sums:
+    def __init__(self, width: int, device: torch.device):
+        self.rows = 0
+        self.active = 0.0
+        self.fired = torch.zeros(width, dtype=torch.bool, device=device)
+        self.error = self.square = self.rebuilt = self.inner = self.cosine = 0.0
+        self.total: dict[str, Float[Tensor, " model"]] = {}
+
+    def add(self, code: Tensor, pairs: dict[str, tuple[Tensor, Tensor]]) -> None:
+        on = code != 0
+        self.rows += len(code)
+        self.active += float(on.sum())
+        self.fired |= on.any(0)
+        for name, (x, y) in pairs.items():
+            inner, x_square, y_square = (x * y).sum(-1), x.square().sum(-1), y.square().sum(-1)
+            self.error += float((x - y).square().sum())
+            self.square += float(x_square.sum())
+            self.rebuilt += float(y_square.sum())
+            self.inner += float(inner.sum())
+            self.cosine += float((inner / (x_square * y_square).sqrt().clamp(min=1e-30)).sum()) / len(pairs)
+            self.total[name] = self.total.get(name, 0.0) + x.sum(0)
+
+
+@torch.no_grad()
+def evaluate(sae: SAE, rows: dict[str, Float[Tensor, "rows model"]], batch: int = 4096) -> Measurements:
+    """Measures `sae` on raw activations by input name.
+
+    Raises:
+        DataError: there are no rows.
+    """
+    count = len(next(iter(rows.values())))
+    if count == 0:
+        raise DataError("evaluation needs at least one row; the split is empty")
+    parameter = next(iter(sae.parameters()))
+    sums = _Sums(sae.graph.width, parameter.device)
+    for first in range(0, count, batch):
+        part = {
+            name: values[first : first + batch].to(device=parameter.device, dtype=parameter.dtype)
+            for name, values in rows.items()
+        }
+        signals = sae.signals(sae.scale(part))
+        code = torch.cat([signals[dictionary.code] for dictionary in sae.graph.dictionaries], -1)
+        outputs = sae.unscale(sae.outputs(signals))
+        sums.add(code, {name: (part[name].double(), value.double()) for name, value in outputs.items()})
+    return _measure(sums, sae.graph.dense_rank)
+
+
+def _measure(sums: _Sums, dense_rank: int) -> Measurements:
+    n = sums.rows
+    variance = sums.square / n - sum(float((total / n).square().sum()) for total in sums.total.values())
+    code_l0 = sums.active / n
+    return Measurements(
+        l0=code_l0 + dense_rank,
+        code_l0=code_l0,
+        dense_rank=dense_rank,
+        fvu=sums.error / n / variance if variance > 0 else float("nan"),
+        mse=sums.error / n,
+        dead_frac=1 - float(sums.fired.double().mean()),
+        gamma=sums.rebuilt / sums.inner if sums.inner else float("nan"),
+        cosine=sums.cosine / n,
+        rows=n,
+    )

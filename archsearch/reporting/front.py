@@ -1,0 +1,179 @@
+"""The front of a study against its baselines, as plain data: what tables, pictures and `front.json` are made from."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from archsearch.search.records import StudyRecord, TrialRecord, feasible, front
+
+FORMAT = "archsearch-front-1"
+
+Point = tuple[float, float]
+"""Effective L0 and FVU."""
+
+
+@dataclass(frozen=True)
+class Versus:
+    """The best baseline at the effective L0 of a front member.
+
+    `baseline`: its name; `fvu`: what it reaches there (interpolated); `percent`: how far the member's FVU is from it (below 0: better).
+    """
+
+    baseline: str
+    fvu: float
+    percent: float
+
+
+@dataclass(frozen=True)
+class FrontRow:
+    """One member of the front; a measurement nobody made is None, and so is `versus` outside every baseline's curve."""
+
+    trial: int
+    words: str
+    baseline: str | None
+    l0: float
+    fvu: float
+    ce_recovered: float | None
+    dead_frac: float | None
+    versus: Versus | None
+
+
+def baseline_names(record: StudyRecord) -> list[str]:
+    """Returns the names of the study's baselines, in the order they were first tried."""
+    return list(dict.fromkeys(trial.baseline for trial in record.trials if trial.baseline))
+
+
+def baseline_curves(record: StudyRecord) -> dict[str, list[TrialRecord]]:
+    """Returns the best trials of each baseline by rising L0, each with a lower FVU than all before it.
+
+    Trials outside the band count: they only say what the baseline can do beside it. Without a finished trial the curve is empty.
+    """
+    everywhere = (math.ulp(0.0), math.inf)  # any L0 whose logarithm there is
+    return {name: front([trial for trial in record.trials if trial.baseline == name], everywhere) for name in baseline_names(record)}
+
+
+def point(trial: TrialRecord) -> Point:
+    """Returns where a measured trial stands."""
+    return trial.measurements["l0"], trial.measurements["fvu"]
+
+
+def at_l0(curve: Sequence[Point], l0: float) -> float | None:
+    """Returns the FVU of a curve (by rising L0) at `l0`, linear in log L0 between its points; None outside the curve."""
+    if not curve or not curve[0][0] <= l0 <= curve[-1][0]:
+        return None
+    index = bisect_left([x for x, _ in curve], l0)
+    right_l0, right = curve[index]
+    if right_l0 == l0:
+        return right
+    left_l0, left = curve[index - 1]
+    share = math.log(l0 / left_l0) / math.log(right_l0 / left_l0)
+    return left + share * (right - left)
+
+
+def versus(place: Point, curves: dict[str, list[TrialRecord]]) -> Versus | None:
+    """Returns the best baseline at the L0 of `place`, or None where no baseline's curve reaches."""
+    l0, fvu = place
+    found = {name: at_l0([point(trial) for trial in curve], l0) for name, curve in curves.items()}
+    reached = {name: value for name, value in found.items() if value is not None}
+    if not reached:
+        return None
+    best = min(reached, key=lambda name: reached[name])
+    percent = 100 * (fvu - reached[best]) / reached[best] if reached[best] > 0 else math.nan
+    return Versus(best, reached[best], percent)
+
+
+def front_trials(record: StudyRecord) -> list[TrialRecord]:
+    """Returns the members of the front by rising first objective."""
+    return front(record.trials, record.band, record.objectives)
+
+
+def front_rows(record: StudyRecord) -> list[FrontRow]:
+    """Returns the front, every member beside the best baseline at its L0."""
+    curves = baseline_curves(record)
+    return [_row(trial, curves) for trial in front_trials(record)]
+
+
+def _row(trial: TrialRecord, curves: dict[str, list[TrialRecord]]) -> FrontRow:
+    found = trial.measurements
+    l0, fvu = point(trial)
+    return FrontRow(
+        trial=trial.number,
+        words=trial.words,
+        baseline=trial.baseline,
+        l0=l0,
+        fvu=fvu,
+        ce_recovered=finite(found.get("ce_recovered")),
+        dead_frac=finite(found.get("dead_frac")),
+        versus=versus((l0, fvu), curves),
+    )
+
+
+def finite(value: float | None) -> float | None:
+    """Returns `value`, or None where it is no finite number (JSON has no other way to say so)."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def counts(record: StudyRecord) -> dict[str, int]:
+    """Returns how many trials there are of each state, and how many of the complete ones lie outside the band."""
+    found = Counter(trial.state for trial in record.trials)
+    outside = sum(trial.state == "complete" and not feasible(trial, record.band) for trial in record.trials)
+    return {**dict(sorted(found.items())), "outside_band": outside}
+
+
+def front_json(record: StudyRecord) -> dict[str, Any]:
+    """Returns the content of `front.json`: specs, measurements, hashes and provenance; plain JSON values only."""
+    trials = {trial.number: trial for trial in record.trials}
+    return plain(
+        {
+            "format": FORMAT,
+            "study": record.name,
+            "question": record.question,
+            "command": record.command,
+            "seconds": record.seconds,
+            "stopped": record.stopped,
+            "objectives": list(record.objectives),
+            "band": list(record.band),
+            "planned": record.planned,
+            "trials": counts(record),
+            "front": [_member(row, trials[row.trial]) for row in front_rows(record)],
+            "baselines": {name: [_step(trial) for trial in curve] for name, curve in baseline_curves(record).items()},
+            "space": record.space,
+            "provenance": record.provenance,
+        }
+    )
+
+
+def entry(trial: TrialRecord) -> dict[str, Any]:
+    """Returns everything another program needs of one trial, as `best.json` and `front.json` hold it."""
+    return {
+        "trial": trial.number,
+        "words": trial.words,
+        "baseline": trial.baseline,
+        "spec": trial.spec,
+        "params": trial.params,
+        "arch": trial.arch,
+        "run": trial.run,
+        "measurements": trial.measurements,
+    }
+
+
+def _member(row: FrontRow, trial: TrialRecord) -> dict[str, Any]:
+    return {**entry(trial), "versus_baseline": asdict(row.versus) if row.versus else None}
+
+
+def _step(trial: TrialRecord) -> dict[str, Any]:
+    return {"trial": trial.number, "measurements": trial.measurements, "spec": trial.spec, "arch": trial.arch, "run": trial.run}
+
+
+def plain(value: Any) -> Any:
+    """Returns `value` with every number JSON cannot write as null."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return finite(value) if isinstance(value, float) else value

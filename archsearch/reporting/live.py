@@ -1,0 +1,129 @@
+"""A running study for whoever watches: a live display on a terminal, plain lines now and then anywhere else."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from archsearch.search.records import Status, TrialRecord
+
+Observe = Callable[[Status], None]
+
+LINE_SECONDS = 5.0
+"""Least time between two plain lines."""
+
+_ROWS = 8  # front members shown at most
+_FIXED = 5  # lines of the display besides those: two of progress, one blank, the table's head, and one to spare
+
+
+@contextmanager
+def watch(console: Console, clock: Callable[[], float] = time.monotonic) -> Iterator[Observe]:
+    """Gives a function to tell a study's status to, and shows it on `console` until left."""
+    if not console.is_terminal:
+        yield _Lines(console, clock)
+        return
+    with Live(console=console, refresh_per_second=4, transient=True, redirect_stdout=False) as live:
+        yield lambda status: live.update(display(status, console.width, console.height))
+
+
+class _Lines:
+    """Prints a line when something changed, at most every few seconds."""
+
+    def __init__(self, console: Console, clock: Callable[[], float]):
+        self.console, self.clock = console, clock
+        self.last = -math.inf
+        self.doing = ""
+
+    def __call__(self, status: Status) -> None:
+        now = self.clock()
+        finished = status.doing != self.doing and status.done >= status.planned > 0
+        if now - self.last < LINE_SECONDS and not finished:
+            return
+        self.last, self.doing = now, status.doing
+        self.console.print(Text(line(status)), soft_wrap=True)
+
+
+def line(status: Status) -> str:
+    """Returns a status as one plain line."""
+    parts = [status.doing, f"{status.done}/{status.planned} trials"]
+    if status.step_frac:
+        parts.append(f"step {status.step_frac:.0%}")
+    if status.tokens_per_second:
+        parts.append(f"{rate(status.tokens_per_second)} tokens/s")
+    if status.left_seconds is not None:
+        parts.append(f"{duration(status.left_seconds)} left")
+    if status.front:
+        parts.append(f"front: {len(status.front)} members")
+    return ", ".join(parts)
+
+
+def display(status: Status, width: int, height: int) -> RenderableType:
+    """Returns a status as a block that fits a terminal of `width` columns and `height` lines."""
+    room = min(_ROWS, height - _FIXED)
+    facts = [f"{status.done}/{status.planned} trials"]
+    if status.tokens_per_second:
+        facts.append(f"{rate(status.tokens_per_second)} tokens/s")
+    if status.left_seconds is not None:
+        facts.append(f"{duration(status.left_seconds)} left")
+    head = Text(no_wrap=True, overflow="ellipsis").append(status.doing, style="bold").append("  " + "  ".join(facts))
+    bars = _bars(status, max(10, min(width - 2, 78)))
+    shown: list[RenderableType] = [head, bars]
+    if status.front and room > 0:
+        shown += [Text(""), _front(_spread(status.front, room), len(status.front))]
+    return Group(*shown)
+
+
+def _bars(status: Status, width: int) -> Text:
+    """Returns one bar for the study, the trials of the current step counting by how far it is."""
+    share = min(1.0, status.done / status.planned) if status.planned else 0.0
+    full = round(share * (width - 12))
+    text = Text(no_wrap=True, overflow="crop")
+    text.append("█" * full, style="green").append("░" * (width - 12 - full), style="dim")
+    return text.append(f" {share:4.0%}" + (f" ({status.step_frac:.0%})" if status.step_frac else ""))
+
+
+def _spread(front: tuple[TrialRecord, ...], room: int) -> list[TrialRecord]:
+    """Returns at most `room` members, spread evenly over the front with both of its ends."""
+    if len(front) <= room:
+        return list(front)
+    if room == 1:
+        return [front[0]]
+    return [front[round(index * (len(front) - 1) / (room - 1))] for index in range(room)]
+
+
+def _front(members: list[TrialRecord], total: int) -> Table:
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    table.add_column("L0", justify="right", no_wrap=True)
+    table.add_column("FVU", justify="right", no_wrap=True)
+    title = "the front so far" if len(members) == total else f"the front so far ({len(members)} of {total})"
+    table.add_column(title, no_wrap=True, overflow="ellipsis")
+    for trial in members:
+        words = f"{trial.words} (baseline)" if trial.baseline else trial.words
+        table.add_row(f"{trial.measurements['l0']:.1f}", f"{trial.measurements['fvu']:.4f}", Text(words))
+    return table
+
+
+def rate(per_second: float) -> str:
+    """Returns a rate in a few characters: 950, 12k, 3.4M."""
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if per_second >= size:
+            value = per_second / size
+            return f"{value:.1f}{unit}" if value < 10 else f"{value:.0f}{unit}"
+    return f"{per_second:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in a few characters: 45 s, 3 min 20 s, 2 h 05 min."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

@@ -1,0 +1,180 @@
+"""From a space to trials: structures, each at several sparsity levels."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from archsearch.assembler.build import Assembly, assemble
+from archsearch.assembler.parse import parse
+from archsearch.assembler.words import in_words
+from archsearch.blocks.catalogue import Catalogue
+from archsearch.search.provenance import NUMERICS
+from archsearch.search.tables import TrialRow
+from archsearch.spec.hashes import digest
+from archsearch.spec.holes import FloatHole, IntHole, Primitive, ValueHole
+from archsearch.spec.seeds import seed_of
+from archsearch.spec.template import Filled, Template
+
+
+SPREAD = 6.0
+"""How far a sweep over a penalty's weight goes from the recipe's value, as a factor each way."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every trial of a study shares besides its spec."""
+
+    model: int
+    fingerprint: str
+    precision: str
+
+
+@dataclass
+class Draft:
+    """A trial before it is written: its place in the study, its document, and the parameters that made it."""
+
+    ask: int
+    level: int
+    document: dict[str, Any]
+    params: dict[str, Any]
+    baseline: str | None = None
+    optuna_number: int | None = None
+
+    def row(self, number: int, setting: Setting) -> TrialRow:
+        """Returns the trial's row: assembled on the meta device, hashed, worded.
+
+        Raises:
+            InvalidInput: the document is no legal spec.
+        """
+        spec = parse(self.document)
+        assembly = assemble(spec, model=setting.model, device="meta")
+        return TrialRow(
+            number=number,
+            optuna_number=self.optuna_number,
+            ask=self.ask,
+            level=self.level,
+            baseline=self.baseline,
+            spec=spec.model_dump(mode="json", by_alias=True),
+            params=self.params,
+            receipt=assembly.receipt.as_dict(),
+            words=in_words(self.document),
+            arch=assembly.receipt.arch,
+            run=run_hash(spec, assembly, setting),
+            history=[],
+        )
+
+
+def run_hash(spec: Any, assembly: Assembly, setting: Setting) -> str:
+    """Returns the hash a trajectory is a function of: architecture, training, data, precision, numerics version and seed."""
+    dumped = spec.model_dump(mode="json", by_alias=True)
+    training = {name: dumped[name] for name in ("init", "revival", "scale", "training")}
+    data = {"data": setting.fingerprint, "precision": setting.precision, "numerics": NUMERICS, "model": setting.model}
+    return digest({"arch": assembly.receipt.arch, **training, **data})
+
+
+def levels_of(hole: ValueHole, value: Primitive, count: int) -> list[Any]:
+    """Returns `count` values of a sparsity hole: `value` first, the others spread evenly over the hole's range from there.
+
+    On the hole's own scale (log or linear) the range is a circle, and each value lies a `count`-th of it further than the one before, so
+    that whatever the sampler suggests, the levels cover the range. Whole numbers that fall together are told once.
+    """
+    if not isinstance(hole, (FloatHole, IntHole)) or not isinstance(value, (int, float)):
+        return [value]
+    low, high = (math.log(edge) if hole.log else float(edge) for edge in (hole.low, hole.high))
+    here = ((math.log(value) if hole.log else value) - low) / (high - low)
+    found: list[Any] = [value]
+    for index in range(1, count):
+        place = low + ((here + index / count) % 1.0) * (high - low)
+        raw = math.exp(place) if hole.log else place
+        other = min(max(round(raw) if isinstance(hole, IntHole) else float(f"{raw:.3g}"), hole.low), hole.high)
+        if other not in found:
+            found.append(other)
+    return found
+
+
+class Draw:
+    """Suggests values by itself: the middle of every hole at first (`index` 0), then at random from (seed, name, index)."""
+
+    def __init__(self, seed: int, index: int, fixed: dict[str, Any]):
+        self.seed, self.index, self.fixed = seed, index, fixed
+
+    def _place(self, name: str) -> float:
+        return 0.5 if self.index == 0 else (seed_of("draw", self.seed, name, self.index) % 10**9) / 1e9
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """Returns a number of the range."""
+        if name in self.fixed:
+            return self.fixed[name]
+        place = self._place(name)
+        return math.exp(math.log(low) + place * math.log(high / low)) if log else low + place * (high - low)
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        """Returns a whole number of the range."""
+        return self.fixed[name] if name in self.fixed else round(self.suggest_float(name, low, high, log=log))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Returns one of the choices."""
+        if name in self.fixed:
+            return self.fixed[name]
+        return choices[0] if self.index == 0 else choices[seed_of("draw", self.seed, name, self.index) % len(choices)]
+
+
+def fitted(tree: dict[str, Any], sae: dict[str, Any]) -> dict[str, Any]:
+    """Returns a baseline's tree with the width, the tokens and the batch of the space it is compared in."""
+    training = {**tree.get("training", {})}
+    training |= {
+        name: sae["training"][name] for name in ("tokens", "batch", "seed", "data_seed") if name in sae.get("training", {})
+    }
+    return {**tree, "training": training, **{name: sae[name] for name in ("width", "inputs") if name in sae}}
+
+
+def opened(tree: dict[str, Any], blocks: Catalogue, band: tuple[float, float]) -> dict[str, Any]:
+    """Returns a recipe with holes at its sparsity setting and its learning rate, so that it is swept and tuned like any family.
+
+    A count (`k`) is opened over the band; a weight from `SPREAD` times less to `SPREAD` times more than the recipe's, on a log scale.
+    A tree that has holes already is left as it is.
+    """
+    if Template.read(tree).parameters():
+        return tree
+    tree = copy.deepcopy(tree)
+    for part in ("graph", "losses"):
+        for label, block in tree.get(part, {}).items():
+            block = {"kind": block} if isinstance(block, str) else block
+            field = blocks.sparsity.get(block["kind"])
+            if field is not None:
+                value = block.get(field, blocks[block["kind"]].Spec.model_fields[field].default)
+                tree[part][label] = {**block, field: _hole(value, band)}
+    optimizer = tree.get("training", {}).get("optimizer")
+    if isinstance(optimizer, dict) and "lr" in optimizer:
+        optimizer["lr"] = {"float": [optimizer["lr"] / 3, optimizer["lr"] * 3], "log": True}
+    return tree
+
+
+def _hole(value: Any, band: tuple[float, float]) -> dict[str, Any]:
+    if isinstance(value, int):
+        return {"int": [max(round(band[0]), 1), round(band[1])], "log": True}
+    return {"float": [value / SPREAD, value * SPREAD], "log": True}
+
+
+def baseline_drafts(name: str, template: Template, hole: str | None, ask: int, index: int, sweep: int, seed: int) -> list[Draft]:
+    """Returns one tuning draw of a baseline, swept over its sparsity hole."""
+    middle = template.fill(Draw(seed, index, {}))
+    if hole is None:
+        return [Draft(ask, 0, middle.document, {}, name)]
+    parameter = template.parameters()[hole].hole
+    # Half a stratum from the lower end, so that levels never sit on the edge of the range.
+    values = levels_of(parameter, _lowest(parameter, sweep), sweep)
+    fills: list[Filled] = [template.fill(Draw(seed, index, {hole: value})) for value in sorted(values)]
+    return [Draft(ask, level, filled.document, {}, name) for level, filled in enumerate(fills)]
+
+
+def _lowest(hole: ValueHole, sweep: int) -> float:
+    place = 0.5 / sweep
+    if isinstance(hole, (FloatHole, IntHole)):
+        raw = hole.low * (hole.high / hole.low) ** place if hole.log else hole.low + place * (hole.high - hole.low)
+        return max(round(raw), hole.low) if isinstance(hole, IntHole) else float(f"{raw:.3g}")
+    return 0.0

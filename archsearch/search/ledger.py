@@ -1,0 +1,234 @@
+"""The ledger of one study: writes what happened before anyone is told, reads it back as plain data."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, event, select
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import Session
+
+from archsearch.errors import StudyError
+from archsearch.search.records import StudyRecord, TrialRecord
+from archsearch.search.tables import FORMAT, Base, EventRow, RungRow, StudyRow, TrialRow
+
+DATABASE = "study.db"
+"""File of a study's database inside its folder."""
+
+
+def database_url(folder: Path) -> str:
+    """Returns the default storage of a study folder: SQLite, by absolute path."""
+    return f"sqlite:///{(folder / DATABASE).absolute()}"
+
+
+def connect(url: str, write: bool = True) -> Engine:
+    """Returns an engine on `url`.
+
+    A writer takes SQLite's lock at the start of a transaction, so that two of them never deadlock; a reader takes none, so that looking
+    cannot disturb a running study.
+    """
+    if url.startswith("postgres"):
+        raise StudyError(f"storage must be sqlite:///PATH; got {url!r} (a shared database server is not supported yet)")
+    engine = create_engine(url, connect_args={"timeout": 60})
+    if not write:
+        return engine
+
+    @event.listens_for(engine, "connect")
+    def _plain(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def _immediate(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+class Ledger:
+    """The tables of one study; every method is one transaction."""
+
+    def __init__(self, engine: Engine, study_id: int):
+        self.engine, self.study_id = engine, study_id
+
+    @staticmethod
+    def open(url: str, name: str) -> Ledger | None:
+        """Returns the ledger of the study `name`, or None where there is none yet.
+
+        Raises:
+            StudyError: the database cannot be read, or was written by another version.
+        """
+        engine = connect(url)
+        try:
+            Base.metadata.create_all(engine)
+            with Session(engine) as session:
+                row = session.scalar(select(StudyRow).where(StudyRow.name == name))
+        except DatabaseError as error:
+            raise StudyError(f"{url}: cannot be used as a study's database ({error.orig})") from None
+        if row is None:
+            return None
+        if row.format != FORMAT:
+            raise StudyError(f"{url}: written in format {row.format}; this version reads format {FORMAT}")
+        return Ledger(engine, row.id)
+
+    @staticmethod
+    def create(url: str, row: StudyRow) -> Ledger:
+        """Writes a new study and returns its ledger."""
+        engine = connect(url)
+        Base.metadata.create_all(engine)
+        with Session(engine) as session:
+            session.add(row)
+            session.commit()
+            return Ledger(engine, row.id)
+
+    def study(self) -> StudyRow:
+        """Returns the study's row, detached."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            row = session.get_one(StudyRow, self.study_id)
+            session.expunge(row)
+            return row
+
+    def update_study(self, **columns: Any) -> None:
+        """Sets columns of the study's row."""
+        with Session(self.engine) as session:
+            row = session.get_one(StudyRow, self.study_id)
+            for name, value in columns.items():
+                setattr(row, name, value)
+            session.commit()
+
+    def add_trials(self, rows: list[TrialRow]) -> None:
+        """Writes the trials of one ask, before any of them trains."""
+        with Session(self.engine) as session:
+            for row in rows:
+                row.study_id = self.study_id
+            session.add_all(rows)
+            session.commit()
+
+    def finish(
+        self,
+        number: int,
+        state: str,
+        measurements: dict[str, float],
+        message: str = "",
+        history: list[Any] | None = None,
+        copied_from: int | None = None,
+    ) -> None:
+        """Writes how a trial ended, with its measurements at the end of the run."""
+        with Session(self.engine) as session:
+            row = self._trial(session, number)
+            row.state, row.message, row.history, row.copied_from = state, message, list(history or []), copied_from
+            if measurements:
+                self._rung(session, row.id, 1.0, measurements)
+            session.commit()
+
+    def measure(self, number: int, measurements: dict[str, float], frac: float = 1.0) -> None:
+        """Adds measurements to those of a trial after a share of its run."""
+        with Session(self.engine) as session:
+            self._rung(session, self._trial(session, number).id, frac, measurements)
+            session.commit()
+
+    def told(self, numbers: list[int]) -> None:
+        """Notes that the sampler has been told of these trials."""
+        with Session(self.engine) as session:
+            for number in numbers:
+                self._trial(session, number).told = True
+            session.commit()
+
+    def note(self, kind: str, told: dict[str, Any]) -> None:
+        """Writes an event."""
+        with Session(self.engine) as session:
+            session.add(EventRow(study_id=self.study_id, kind=kind, told=told))
+            session.commit()
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """Returns the events of one kind, in order."""
+        with Session(self.engine) as session:
+            found = select(EventRow).where(EventRow.study_id == self.study_id, EventRow.kind == kind).order_by(EventRow.id)
+            return [row.told for row in session.scalars(found)]
+
+    def rows(self) -> list[TrialRow]:
+        """Returns every trial's row in order of number, detached."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            found = list(session.scalars(select(TrialRow).where(TrialRow.study_id == self.study_id).order_by(TrialRow.number)))
+            session.expunge_all()
+            return found
+
+    def trials(self) -> list[TrialRecord]:
+        """Returns every trial as plain data, in order of number."""
+        with Session(self.engine) as session:
+            rungs = select(RungRow).join(TrialRow).where(TrialRow.study_id == self.study_id, RungRow.frac == 1.0)
+            final = {rung.trial_id: rung.measurements for rung in session.scalars(rungs)}
+        return [_record(row, final.get(row.id, {})) for row in self.rows()]
+
+    def record(self) -> StudyRecord:
+        """Returns the whole study as plain data."""
+        row = self.study()
+        settings = row.settings
+        low, high = settings["band"]
+        return StudyRecord(
+            name=row.name,
+            question=row.question,
+            space=row.space,
+            objectives=tuple(settings["objectives"]),
+            band=(float(low), float(high)),
+            trials=self.trials(),
+            planned=row.planned,
+            stopped=row.stopped,
+            command=row.command,
+            provenance=row.provenance,
+            seconds=row.seconds,
+        )
+
+    def _trial(self, session: Session, number: int) -> TrialRow:
+        query = select(TrialRow).where(TrialRow.study_id == self.study_id, TrialRow.number == number)
+        return session.scalars(query).one()
+
+    @staticmethod
+    def _rung(session: Session, trial_id: int, frac: float, measurements: dict[str, float]) -> None:
+        row = session.scalar(select(RungRow).where(RungRow.trial_id == trial_id, RungRow.frac == frac))
+        clean = {name: value if math.isfinite(value) else None for name, value in measurements.items()}
+        if row is None:
+            session.add(RungRow(trial_id=trial_id, frac=frac, measurements=clean))
+        else:
+            row.measurements = {**row.measurements, **clean}
+
+
+def _record(row: TrialRow, measurements: dict[str, Any]) -> TrialRecord:
+    return TrialRecord(
+        number=row.number,
+        ask=row.ask,
+        level=row.level,
+        state=row.state,
+        spec=row.spec,
+        params=row.params,
+        words=row.words,
+        arch=row.arch,
+        run=row.run,
+        baseline=row.baseline,
+        measurements={name: math.nan if value is None else value for name, value in measurements.items()},
+        message=row.message,
+        copied_from=row.copied_from,
+        history=[(step, terms) for step, terms in row.history],
+    )
+
+
+def read_study(folder: Path) -> StudyRecord:
+    """Returns the one study whose database lies in `folder`.
+
+    Raises:
+        StudyError: there is none, or it cannot be read.
+    """
+    path = folder / DATABASE
+    if not path.is_file():
+        raise StudyError(f"{folder}: holds no study (no {DATABASE}); run `archsearch study --space FILE --out {folder}` first")
+    engine = connect(f"sqlite:///{path.absolute()}", write=False)
+    try:
+        with Session(engine) as session:
+            study = session.scalar(select(StudyRow.id))
+    except DatabaseError as error:
+        raise StudyError(f"{path}: cannot be read as a study ({error.orig})") from None
+    if study is None:
+        raise StudyError(f"{path}: holds no study yet")
+    return Ledger(engine, study).record()

@@ -1,0 +1,33 @@
+"""One coordinator a study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from archsearch.errors import StudyError
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: no lock to be had
+    fcntl = None
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Holds the study folder's lock; the kernel frees it when the process ends, however it ends.
+
+    Raises:
+        StudyError: another process holds it.
+    """
+    path = folder / ".lock"
+    with path.open("a") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise StudyError(
+                    f"{folder}: another process is running this study; watch it with `archsearch status {folder}`"
+                ) from None
+        yield

@@ -1,0 +1,133 @@
+"""Where activations come from: four sources, one union."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from archsearch.spec.block import SpecModel
+
+Split = Literal["train", "calibrate", "validate", "test"]
+"""train: gradients; calibrate: thresholds and normalisation; validate: what a search sees; test: opened by `confirm` only."""
+
+HookNames = str | Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+
+_TOKENS = Field(300_000, ge=1, description="Rows harvested from train documents (tokens).")
+_EVAL_TOKENS = Field(16_384, ge=1, description="Rows harvested from each of calibrate, validate and test documents (tokens).")
+
+
+class _Hooked(SpecModel):
+    """A source that reads hook points of a language model."""
+
+    @property
+    def hooks(self) -> tuple[str, ...]:
+        """The hook points, always as a tuple."""
+        hook: HookNames = getattr(self, "hook")  # noqa: B009  (declared by the subclass, so that each has its own default)
+        return (hook,) if isinstance(hook, str) else hook
+
+    @model_validator(mode="after")
+    def _hooks_differ(self) -> Self:
+        if len(set(self.hooks)) != len(self.hooks) or not all(self.hooks):
+            raise ValueError(f"hook names must be non-empty and each be named once; got {self.hooks!r}")
+        return self
+
+
+class BundledSource(_Hooked):
+    """The small language model of Python source that comes with the package, on the Python standard library."""
+
+    source: Literal["bundled"] = "bundled"
+    hook: HookNames = Field(
+        "blocks.1.hook_out",
+        description="Hook point in TransformerLens' names, or a list of them (a crosscoder reads several). Default: the residual "
+        "stream after the second of four blocks.",
+    )
+    tokens: int = _TOKENS
+    eval_tokens: int = _EVAL_TOKENS
+
+
+class ModelSource(_Hooked):
+    """Any causal language model TransformerLens' bridge can open, on any text."""
+
+    source: Literal["model"]
+    model: str = Field(min_length=1, description="Local Hugging Face folder, or a name on the Hugging Face hub (needs network).")
+    hook: HookNames = Field(description="Hook point in TransformerLens' names (`blocks.6.hook_out`), or a list of them.")
+    data: str = Field(
+        min_length=1,
+        description="Local folder of .txt, .md, .py or .jsonl files, one such file, or the name of a dataset on the Hugging Face "
+        "hub (needs network). A document is a file, or a line of a .jsonl file.",
+    )
+    column: str = Field("text", min_length=1, description="Field of .jsonl lines or of the hub dataset that holds the text.")
+    tokens: int = _TOKENS
+    eval_tokens: int = _EVAL_TOKENS
+    context: int = Field(256, ge=2, description="Window length, its BOS included (tokens); at most what the model was built for.")
+    batch: int = Field(32, ge=1, description="Windows in one forward pass (count); changes speed and memory, not results.")
+    bos: bool = Field(
+        True,
+        description="Open every window with the tokenizer's BOS token where it has one. The row at BOS is neither harvested nor "
+        "spliced.",
+    )
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="Number format the model runs in.")
+
+
+class FileSource(SpecModel):
+    """Activations computed elsewhere: 2-D arrays [rows, model] in .npy or .safetensors files."""
+
+    source: Literal["file"]
+    path: str | None = Field(
+        None,
+        min_length=1,
+        description="One file for all splits: consecutive blocks of its rows become train (82%), calibrate (4%), validate (7%) "
+        "and test (7%). Blocks, because neighbouring rows often share a document.",
+    )
+    paths: dict[Split, str] | None = Field(None, description="One file for each of the four splits, instead of `path`.")
+    hook: HookNames | None = Field(
+        None,
+        description="Name of the tensor in a .safetensors file, or a list of names whose rows belong together. Not needed for a "
+        "file with a single tensor, not allowed for .npy.",
+    )
+
+    @property
+    def hooks(self) -> tuple[str, ...]:
+        """The tensor names asked for, as a tuple; empty when none was."""
+        if self.hook is None:
+            return ()
+        return (self.hook,) if isinstance(self.hook, str) else self.hook
+
+    @model_validator(mode="after")
+    def _one_way_to_name_files(self) -> Self:
+        if (self.path is None) == (self.paths is None):
+            raise ValueError("give exactly one of `path` (one file) and `paths` (a file for each split)")
+        missing = {"train", "calibrate", "validate", "test"} - set(self.paths or ("train", "calibrate", "validate", "test"))
+        if missing:
+            raise ValueError(f"`paths` must name a file for every split; missing: {', '.join(sorted(missing))}")
+        if len(set(self.hooks)) != len(self.hooks) or not all(self.hooks):
+            raise ValueError(f"hook names must be non-empty and each be named once; got {self.hooks!r}")
+        return self
+
+
+class SyntheticSource(SpecModel):
+    """Sparse sums of known directions: each row adds the features that are on, each times its own strength."""
+
+    source: Literal["synthetic"]
+    features: int = Field(ge=1, description="True features (count).")
+    model: int = Field(ge=1, description="Width of a row (count of components).")
+    active: float = Field(
+        gt=0, description="Features on in a row, on average (count, at most `features`); each is on independently."
+    )
+    hooks: int = Field(
+        1, ge=1, description="Views of the same codes through different directions (count); 2 or more suit a crosscoder."
+    )
+    seed: int = Field(0, ge=0, description="Seed of directions and codes.")
+    rows: int = Field(300_000, ge=1, description="Rows of train (count).")
+    eval_rows: int = Field(16_384, ge=1, description="Rows of each of calibrate, validate and test (count).")
+
+    @model_validator(mode="after")
+    def _no_more_on_than_there_are(self) -> Self:
+        if self.active > self.features:
+            raise ValueError(f"`active` must be at most `features` ({self.features}); got {self.active!r}")
+        return self
+
+
+ActivationsSpec = Annotated[BundledSource | ModelSource | FileSource | SyntheticSource, Field(discriminator="source")]
+"""A source of activations, told apart by `source`."""

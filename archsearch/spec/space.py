@@ -1,0 +1,288 @@
+"""A space: an SAE spec with holes, the activations it is trained on, and the study that searches it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
+
+from archsearch.errors import InvalidInput, Problem, nearest
+from archsearch.spec.activations import ActivationsSpec, BundledSource
+from archsearch.spec.block import SpecModel
+from archsearch.spec.hashes import digest, written
+from archsearch.spec.holes import ChoiceHole, FloatHole, IntHole, OneOf, Repeat, Suggest
+from archsearch.spec.messages import problems_of
+from archsearch.spec.template import Filled, Parameter, Template
+from archsearch.spec.yaml import Document, Key, load, located
+
+Objective = Literal["l0", "fvu", "ce_recovered", "dead", "flops"]
+
+
+class StudySpec(SpecModel):
+    """How a space is searched."""
+
+    trials: int = Field(24, ge=1, description="SAEs trained, each sparsity level counting as one (count).")
+    sweep: int = Field(4, ge=1, description="Sparsity levels each structure is trained at (count).")
+    objectives: list[Objective] = Field(["l0", "fvu"], min_length=1, description="What is minimised (ce_recovered: maximised).")
+    band: tuple[float, float] = Field(
+        (4, 64), description="Effective L0 a front member may have: lowest, highest (latents per row)."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the sampler.")
+    baseline_asks: int = Field(
+        1, ge=1, description="Draws of the other holes each baseline gets, each swept over sparsity (count)."
+    )
+    sparsity: str | list[str] | None = Field(
+        None, description="Name of the hole swept over, or several for several branches; needed where a structure has two."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.objectives)) != len(self.objectives):
+            raise ValueError(f"`objectives` may name each objective once; got {self.objectives!r}")
+        if not 0 < self.band[0] < self.band[1]:
+            raise ValueError(f"`band` must be [lowest, highest] with 0 < lowest < highest; got {list(self.band)!r}")
+        return self
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """Names given as `sparsity`."""
+        return (self.sparsity,) if isinstance(self.sparsity, str) else tuple(self.sparsity or ())
+
+
+def _baselines(value: Any) -> Any:
+    names = isinstance(value, list) and all(isinstance(name, str) for name in value)
+    trees = isinstance(value, dict) and all(isinstance(tree, dict) for tree in value.values())
+    if not names and not trees:
+        raise ValueError("must be a list of names of recipes, or a mapping of names to SAEs")
+    return value
+
+
+Baselines = Annotated[list[str] | dict[str, dict[str, Any]], BeforeValidator(_baselines)]
+
+
+class Space(SpecModel):
+    """A space file. `template` fills its holes."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9_-]+$", description="Short name, also of the study's folder (letters, digits, `_`, `-`)."
+    )
+    question: str = Field("", description="What the study is to answer, for the report.")
+    activations: ActivationsSpec = Field(BundledSource.model_validate({}), description="Where the activations come from.")
+    sae: dict[str, Any] = Field(description="The SAE, with holes.")
+    variants: dict[str, Any] = Field({}, description="Groups of branches, each setting several paths of the SAE together.")
+    baselines: Baselines = Field([], description="Published recipes by name, or SAEs by name, trained first and reported apart.")
+    study: StudySpec = Field(StudySpec.model_validate({}), description="How the space is searched.")
+
+    _template: Template = PrivateAttr()
+    _source: Document = PrivateAttr(default=Document({}))
+
+    def model_post_init(self, context: Any) -> None:
+        """Reads the holes.
+
+        Raises:
+            InvalidInput: a hole, a variant or a name of a hole that cannot be.
+        """
+        self._template = Template.read(self.sae, self.variants)
+        parameters = self._template.parameters()
+        if not parameters:
+            raise InvalidInput([Problem("a space must leave something open; there is no hole in it", "sae")])
+        unknown = [name for name in self.study.swept if name not in parameters]
+        if unknown:
+            raise InvalidInput([Problem(f"no hole {n!r}; {nearest(n, list(parameters))}", "study.sparsity") for n in unknown])
+
+    @classmethod
+    def load(cls, path: str | Path) -> Space:
+        """Reads a space file (YAML, or JSON by its name).
+
+        Raises:
+            InvalidInput: with every problem, each with file, line and path.
+        """
+        return cls.read(load(path))
+
+    @classmethod
+    def read(cls, source: Document) -> Space:
+        """Reads a space from plain data with line marks.
+
+        Raises:
+            InvalidInput: with every problem, each with file, line and path.
+        """
+        problems: list[Problem] = []
+        try:
+            space = cls.model_validate(source.data)
+            space._source = source
+            return space
+        except ValidationError as error:
+            problems += problems_of(error, source.data, cls)
+        except InvalidInput as error:
+            problems += error.problems
+        if "sae" in source.data and not any(p.path.startswith(("sae", "variants")) for p in problems):
+            problems += _template_problems(source.data)
+        raise InvalidInput(sorted(located(problems, source.marks, source.file), key=lambda p: p.line or 0))
+
+    @property
+    def template(self) -> Template:
+        """The SAE with holes, and its variants."""
+        return self._template
+
+    @property
+    def source(self) -> Document:
+        """What was read: plain data, lines and the file's name."""
+        return self._source
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Returns every hole by name, with its distribution and the condition under which it is there."""
+        return self.template.parameters()
+
+    def fill(self, suggest: Suggest) -> Filled:
+        """Returns an SAE document without holes; `suggest` is Optuna's `Trial`, or anything with its `suggest_*` methods."""
+        return self.template.fill(suggest)
+
+    def refill(self, params: Mapping[str, Any]) -> Filled:
+        """Returns the document `params` stand for."""
+        return self.template.refill(params)
+
+    def corners(self) -> list[Filled]:
+        """Returns documents that show every branch, count and choice at least once, numbers at low, middle and high."""
+        return corners(self.template)
+
+    def sparsity_hole(self, filled: Filled, fields: Mapping[str, str]) -> str | None:
+        """Returns the name of the hole a structure is swept over.
+
+        Args:
+            filled: the structure, of this space or of a baseline.
+            fields: name of the sparsity setting by kind, for every kind that has one (`{"topk": "k", "l1": "weight"}`).
+
+        Raises:
+            InvalidInput: there are several, and `study.sparsity` does not single one out.
+        """
+        found = sparsity_holes(filled, fields)
+        named = [name for name in found if name in self.study.swept]
+        if len(found) > 1 and len(named) != 1:
+            what = f"two sparsity settings are open together ({', '.join(found)}); name the one to sweep, and only that one"
+            raise InvalidInput([Problem(what, "study.sparsity")])
+        return next(iter(named or found), None)
+
+    def fingerprint(self) -> str:
+        """Returns the hash of all that makes two studies comparable: everything but the question and the number of trials."""
+        return digest(self._canonical())
+
+    def difference(self, other: Space) -> list[str]:
+        """Returns what differs between two spaces of different fingerprint, a line each: `path: here -> there`."""
+        here, there = dict(_leaves(self._canonical())), dict(_leaves(other._canonical()))
+        paths = sorted(path for path in {*here, *there} if here.get(path, _NOTHING) != there.get(path, _NOTHING))
+        return [f"{path}: {_shown(here, path)} -> {_shown(there, path)}" for path in paths]
+
+    def _canonical(self) -> dict[str, Any]:
+        groups = {
+            g.name: {b: {".".join(p.path): p.value for p in patches} for b, patches in g.branches.items()}
+            for g in self.template.groups
+        }
+        study = written(self.study)
+        study.pop("trials", None)
+        return {
+            "name": self.name,
+            "activations": written(self.activations),
+            "sae": _plain(self.template.tree),
+            "variants": {name: {b: _plain(patch, True) for b, patch in branches.items()} for name, branches in groups.items()},
+            "baselines": self.baselines,
+            "study": study,
+        }
+
+
+def _template_problems(data: Mapping[str, Any]) -> list[Problem]:
+    """Reads the holes although the rest is wrong, so that one run shows every problem."""
+    try:
+        Template.read(data.get("sae"), data.get("variants"))
+    except InvalidInput as error:
+        return error.problems
+    return []
+
+
+class _Corner:
+    """Takes what is picked, else the first branch and the number at `place` (0 low, 1 middle, 2 high)."""
+
+    def __init__(self, picks: Mapping[str, Any], place: int):
+        self._picks, self._place = picks, place
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        return FloatHole(low, high, log).spread(3)[self._place]
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        values = IntHole(low, high, log).spread(3)
+        return self._picks.get(name, values[min(self._place, len(values) - 1)])
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._picks.get(name, choices[0])
+
+
+def corners(template: Template) -> list[Filled]:
+    """Returns documents that show every branch, count and choice at least once, numbers at low, middle and high; none twice."""
+    parameters = template.parameters()
+    picks: list[dict[str, Any]] = [{}]
+    for parameter in parameters.values():
+        if parameter.discrete:
+            picks += [{parameter.name: value} | _there(parameter, parameters) for value in parameter.values()]
+    found: dict[str, Filled] = {}
+    for pick in picks:
+        for place in range(3):
+            filled = template.fill(_Corner(pick, place))
+            found.setdefault(digest(filled.params), filled)
+    return list(found.values())
+
+
+def _there(parameter: Parameter, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+    """Returns values under which `parameter` is there."""
+    picks: dict[str, Any] = {}
+    for name, values in parameter.condition.items():
+        picks |= {name: values[0]} | _there(parameters[name], parameters)
+    return picks
+
+
+def sparsity_holes(filled: Filled, fields: Mapping[str, str]) -> list[str]:
+    """Returns the names of the holes at a sparsity setting, sorted."""
+    found = []
+    for name, path in filled.path_of.items():
+        block = _at(filled.document, path[:-1])
+        kind = block.get("kind") if isinstance(block, dict) else None
+        if isinstance(kind, str) and fields.get(kind) == path[-1]:
+            found.append(name)
+    return sorted(found)
+
+
+def _at(node: Any, path: Key) -> Any:
+    for step in path:
+        node = node[step]
+    return node
+
+
+_NOTHING = object()
+
+
+def _shown(leaves: Mapping[str, Any], path: str) -> str:
+    return repr(leaves[path]) if path in leaves else "nothing"
+
+
+def _plain(node: Any, ordered: bool = False) -> Any:
+    """Returns a tree with holes as plain data of one spelling; where the order of keys means something it is written down."""
+    if isinstance(node, (FloatHole, IntHole)):
+        return {"float" if isinstance(node, FloatHole) else "int": [node.low, node.high], "log": node.log}
+    if isinstance(node, ChoiceHole):
+        return {"choice": list(node.values)}
+    if isinstance(node, OneOf):
+        return {"oneof": {branch: _plain(value) for branch, value in node.branches.items()}}
+    if isinstance(node, Repeat):
+        return {"repeat": _plain(node.block), "min": node.min, "max": node.max}
+    if isinstance(node, dict):
+        order = {"(order)": list(node)} if ordered else {}
+        return {key: _plain(value, key == "graph") for key, value in node.items()} | order
+    return [_plain(value) for value in node] if isinstance(node, list) else node
+
+
+def _leaves(node: Any, path: str = "") -> Iterable[tuple[str, Any]]:
+    if isinstance(node, Mapping) and node:
+        for key, value in node.items():
+            yield from _leaves(value, f"{path}.{key}" if path else key)
+    else:
+        yield path, node

@@ -1,0 +1,57 @@
+"""The looped executor: members one after another, for processors that stacking would only slow down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+
+from archsearch.training.member import Member
+from archsearch.training.update import Rules, update
+
+
+class Looped:
+    """Trains each member by itself; a member's parameters stay in the processor's cache between its steps."""
+
+    name = "looped"
+
+    def advance(self, members: list[Member], steps: int, tick: Callable[[int], None] | None = None) -> None:
+        """Takes `steps` steps with every member, in place; `tick` is told the rows trained after each member."""
+        for member in members:
+            begun = time.perf_counter()
+            _advance(member, steps)
+            member.seconds += time.perf_counter() - begun
+            if tick:
+                tick(steps * member.batches.batch)
+
+
+def computing(precision: str, device: torch.device):
+    """Returns the context products are computed in."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+
+def _advance(member: Member, steps: int) -> None:
+    training = member.assembly.spec.training
+    named = list(member.sae.named_parameters())
+    leaves = [value for _, value in named]
+    parameters = {name: value.data for name, value in named}
+    device = leaves[0].device
+    numbers = {"dtype": leaves[0].dtype, "device": device}
+    clip = None if training.clip_norm is None else torch.tensor(training.clip_norm, **numbers)
+    rules = Rules(member.sae, member.assembly.optimizer, member.assembly.schedule, clip, stacked=False)  # pyright: ignore
+    buffers = dict(member.sae.named_buffers())
+    terms: dict[str, torch.Tensor] = {}
+    for _ in range(steps):
+        progress = torch.tensor(member.step / member.total_steps, **numbers)
+        with computing(member.precision, device):
+            loss, terms, state = member.sae(member.batches.at(member.step), progress)
+        gradients = torch.autograd.grad(loss, leaves, materialize_grads=True)
+        count = torch.tensor(float(member.step + 1), **numbers)
+        update(rules, parameters, dict(zip(parameters, gradients)), member.moments, count, progress)
+        with torch.no_grad():
+            for name, value in state.items():
+                buffers[name].copy_(value)
+        member.step += 1
+    member.history.append((member.step, {name: float(value.detach()) for name, value in terms.items()}))

@@ -1,0 +1,104 @@
+"""Shows a member to an event: its dictionaries and the parameters that belong to each latent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Generator, Tensor
+
+from archsearch.assembler.graph import Dictionary
+from archsearch.assembler.sae import SAE
+from archsearch.blocks.signals import Signal
+from archsearch.blocks.views import DictionaryView, LatentParameter, SAEView
+
+if TYPE_CHECKING:
+    from archsearch.training.member import Member
+
+
+def view(member: Member) -> SAEView:
+    """Returns what an event may see and change of `member`; everything in it is the member's own storage."""
+    graph, sae = member.sae.graph, member.sae
+    dictionaries = [_dictionary(member, dictionary) for dictionary in graph.dictionaries]
+    biases = _biases(member)
+    taken = _pointers(dictionaries) | {value.data_ptr() for _, value in biases}
+    fixed = _undrawn(sae)
+    left = {name: value.data for name, value in sae.named_parameters() if value.data_ptr() not in taken}
+    free = {name: value for name, value in left.items() if value.dim() > 1 and name not in fixed}
+
+    def sample(count: int, generator: Generator) -> dict[str, Tensor]:
+        total = member.batches.count
+        index = torch.randperm(total, generator=generator)[:count]
+        rows = {name: values[index.to(values.device)].to(member.batches.dtype) for name, values in member.batches.rows.items()}
+        with torch.no_grad():
+            return sae.scale(rows)
+
+    @torch.no_grad()
+    def signals(rows: dict[str, Tensor]) -> dict[str, Tensor]:
+        return sae.signals(rows)
+
+    @torch.no_grad()
+    def row_loss(rows: dict[str, Tensor]) -> Tensor:
+        outputs = sae.outputs(sae.signals(rows))
+        return torch.stack([(rows[target] - value).square().sum(-1) for target, value in outputs.items()]).sum(0)
+
+    run_rows = member.total_steps * member.batches.batch
+    return SAEView(dictionaries, biases, free, run_rows, sample, signals, row_loss)
+
+
+def _undrawn(sae: SAE) -> set[str]:
+    """Names of the parameters that start as their fill."""
+    return {f"blocks.{key}.{name}" for key, block in sae.blocks.items() for name in block.undrawn}  # pyright: ignore
+
+
+def _pointers(dictionaries: list[DictionaryView]) -> set[int]:
+    return {parameter.value.data_ptr() for dictionary in dictionaries for parameter in dictionary.own}
+
+
+def _dictionary(member: Member, dictionary: Dictionary) -> DictionaryView:
+    graph, sae = member.sae.graph, member.sae
+    own: list[LatentParameter] = []
+    unit = False
+    encoder_source = ""
+    for label in (*dictionary.path, *dictionary.decoders):
+        block, node = sae.block(label), graph.nodes[label]
+        signals = block.shared(node.spec)
+        source = next(iter(node.wires.values()))[0].signal
+        for name, axes in block.axes.items():
+            if axes[0] != "latent":
+                continue
+            type = signals.get(name)
+            role = type.value if type is Signal.DICTIONARY or type is Signal.WEIGHT else ""
+            if role == Signal.WEIGHT:
+                encoder_source = encoder_source or source
+            if role == Signal.DICTIONARY:
+                source = _target_source(member, label, encoder_source)
+                unit = unit or bool(getattr(block, "unit_norm", False))
+            full = f"blocks.{label.replace('.', '_')}.{name}"
+            value: Tensor = getattr(block, name).data
+            drawn = name not in block.undrawn
+            own.append(LatentParameter(full, value, member.moments.get(full, {}), role, source, block.fills[name], drawn))
+    return DictionaryView(dictionary.name, own, sae.idle_of(dictionary.name), unit)
+
+
+def _target_source(member: Member, decoder: str, encoder_source: str) -> str:
+    """A decoder of one target among several takes its directions from that target, any other from what its encoder reads."""
+    graph = member.sae.graph
+    if len(graph.outputs) > 1:
+        for target, signal in graph.outputs.items():
+            if signal.rsplit(".", 1)[0] == decoder:
+                return target
+    return encoder_source or next(iter(graph.outputs))
+
+
+def _biases(member: Member) -> list[tuple[str, Tensor]]:
+    """Biases a centre of the data belongs in: those of the first dictionary's decoders (later stages see what is left over)."""
+    graph, sae = member.sae.graph, member.sae
+    found = []
+    for label in graph.dictionaries[0].decoders:
+        block = sae.block(label)
+        for name, type in block.shared(graph.nodes[label].spec).items():
+            if type is Signal.BIAS and name in block.axes:
+                target = next((t for t, s in graph.outputs.items() if s.rsplit(".", 1)[0] == label), next(iter(graph.outputs)))
+                found.append((target, getattr(block, name).data))
+    return found

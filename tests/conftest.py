@@ -1,0 +1,11 @@
+"""Shared by all tests: one thread, shapes checked at run time on the tensor floors."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import install_import_hook
+
+torch.set_num_threads(1)
+install_import_hook(
+    ["archsearch.blocks", "archsearch.assembler", "archsearch.training", "archsearch.evaluation"], "beartype.beartype"
+)
