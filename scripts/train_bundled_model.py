@@ -28,6 +28,7 @@ from archsearch.activations.splits import SPLITS
 BEGIN = "<|begin|>"  # first token of every window, and between documents in the training stream
 VOCABULARY = 4096
 CONTEXT = 256
+FAST_BFLOAT16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
 FOLDER = Path(__file__).resolve().parents[1] / "archsearch" / "activations" / "bundled"
 log = logging.getLogger("train_bundled_model")
 
@@ -85,8 +86,8 @@ def windows(rows: list[list[int]], order: random.Random) -> Tensor:
 
 
 def loss_of(model: GPTNeoXForCausalLM, batch: Tensor) -> Tensor:
-    """Returns mean next-token cross-entropy of `batch` in nats, matrix products in bfloat16."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    """Returns mean next-token cross-entropy of `batch` in nats, matrix products in bfloat16 where the processor is made for it."""
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=FAST_BFLOAT16):
         logits = model(input_ids=batch).logits
     targets = batch[:, 1:].flatten()
     return torch.nn.functional.cross_entropy(logits[:, :-1].float().flatten(0, 1), targets)
@@ -172,7 +173,8 @@ def main() -> None:
     model = build_model()
     happened = train(model, rows, chosen.epochs, chosen.batch, chosen.rate, chosen.seed)
     chosen.out.mkdir(parents=True, exist_ok=True)
-    model.to(torch.float16).save_pretrained(chosen.out)
+    model.half().save_pretrained(chosen.out)
+    (chosen.out / "model.safetensors").chmod(0o644)
     tokenizer.save_pretrained(chosen.out)
     write_corpus(documents, chosen.out)
     settings = {k: v for k, v in vars(chosen).items() if k != "out"}

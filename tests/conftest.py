@@ -6,6 +6,4 @@ import torch
 from jaxtyping import install_import_hook
 
 torch.set_num_threads(1)
-install_import_hook(
-    ["archsearch.blocks", "archsearch.assembler", "archsearch.training", "archsearch.evaluation"], "beartype.beartype"
-)
+install_import_hook(["archsearch.blocks", "archsearch.assembler.sae", "archsearch.training", "archsearch.evaluation"], "beartype.beartype")

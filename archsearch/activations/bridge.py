@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -73,7 +74,7 @@ class LanguageModel:
         A run that is not `whole` stops after the last block that `edits` look into, so its cost grows with depth.
         """
         seen: set[str] = set()
-        hooks = [(name, _hook(name, edit, seen)) for name, edit in edits.items()]
+        hooks: list[Any] = [(name, _hook(name, edit, seen)) for name, edit in edits.items()]
         stop = None if whole else self._stop_after(edits)
         with torch.no_grad():
             logits = self._bridge.run_with_hooks(tokens.to(self.device), fwd_hooks=hooks, stop_at_layer=stop)

@@ -47,28 +47,30 @@ class Activations:
     _held: dict[Split, dict[str, Tensor]] = field(default_factory=dict, repr=False)
     _splicers: dict[Split, Splicer] = field(default_factory=dict, repr=False)
 
-    def rows(self, split: Split) -> int:
+    def rows(self, split: str) -> int:
         """Returns the number of rows of a split."""
         return self.num_rows[_known(split)]
 
-    def split(self, split: Split) -> dict[str, Float[Tensor, "batch model"]]:
+    def split(self, split: str) -> dict[str, Float[Tensor, "batch model"]]:
         """Returns the rows of a split by signal name: float32 on `device` if that leaves half of its free memory, else as stored,
         16-bit and mapped from disk on the CPU (the caller moves and casts each batch). Kept after the first call.
         """
-        if _known(split) not in self._held:
-            loaded = self.load(split)
+        known = _known(split)
+        if known not in self._held:
+            loaded = self.load(known)
             if 4 * sum(rows.numel() for rows in loaded.values()) <= free_bytes(self.device) // 2:
                 loaded = {name: rows.to(self.device, torch.float32) for name, rows in loaded.items()}
-            self._held[split] = loaded
-        return self._held[split]
+            self._held[known] = loaded
+        return self._held[known]
 
-    def splicer(self, split: Split = "validate") -> Splicer | None:
+    def splicer(self, split: str = "validate") -> Splicer | None:
         """Returns the splicer of a split, or `None` when the source has no model. Kept after the first call."""
         if self.make_splicer is None:
             return None
-        if _known(split) not in self._splicers:
-            self._splicers[split] = self.make_splicer(split)
-        return self._splicers[split]
+        known = _known(split)
+        if known not in self._splicers:
+            self._splicers[known] = self.make_splicer(known)
+        return self._splicers[known]
 
 
 def free_bytes(device: str) -> int:
@@ -82,7 +84,7 @@ def free_bytes(device: str) -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-def _known(split: Split) -> Split:
+def _known(split: str) -> Split:
     if split not in SPLITS:
         raise DataError(f"a split must be one of {', '.join(SPLITS)}; got {split!r}")
     return split

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -18,7 +17,8 @@ from archsearch.activations.store import key_of
 from archsearch.errors import DataError, nearest
 from archsearch.spec.activations import FileSource
 
-Named = dict[str, Float[Tensor, "batch model"]]
+Named = dict[str, Tensor]
+"""Tensors by name; whether they are [rows, model] is what `_check` finds out."""
 
 
 def open_file(spec: FileSource, device: str = "cpu") -> Activations:

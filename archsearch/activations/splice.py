@@ -54,10 +54,10 @@ class Splicer:
         hooks: hook point of each signal name.
         windows: held-out windows.
         means: mean activation of train rows by signal name, for mean ablation.
-        batch: windows in one forward pass; changes speed and memory, not results.
+        batch: windows in one forward pass; changes results by rounding only. Eight keep the logits of a small model in cache.
     """
 
-    def __init__(self, model: LanguageModel, hooks: Mapping[str, str], windows: Windows, means: Mapping[str, Tensor], batch: int = 16):
+    def __init__(self, model: LanguageModel, hooks: Mapping[str, str], windows: Windows, means: Mapping[str, Tensor], batch: int = 8):
         self.model, self.hooks = model, dict(hooks)
         self.means = {name: mean.to(model.device, torch.float32) for name, mean in means.items()}
         self._batches = list(windows.batches(batch))

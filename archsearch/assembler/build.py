@@ -79,6 +79,7 @@ def wire(spec: Any, model: int, blocks: Catalogue) -> Graph:
     top, items = lay_out(spec, blocks)
     names = Names(top, items)
     steps = {label: item for label, item in items.items() if not isinstance(item.spec, NestedSpec)}
+    _check_nested(items, names)
     nodes = _first_pass(steps, names)
     outputs = _outputs(spec, top, names)
     dictionaries = _dictionaries(nodes)
@@ -91,6 +92,19 @@ def wire(spec: Any, model: int, blocks: Catalogue) -> Graph:
     check_reads(graph)
     graph.dense_rank = check_outputs(graph, spec.inputs)
     return graph
+
+
+def _check_nested(items: dict[str, Item], names: Names) -> None:
+    """Refuses wires of nested graphs that name no port or no signal; their blocks would never ask for them."""
+    problems: list[Problem | str] = []
+    for item in items.values():
+        if isinstance(item.spec, NestedSpec):
+            try:
+                explicit(item, item.block.ports(item.spec), names)
+            except AssemblyError as error:
+                problems += error.problems
+    if problems:
+        raise AssemblyError(problems)
 
 
 def _first_pass(items: dict[str, Item], names: Names) -> dict[str, Node]:
@@ -106,19 +120,19 @@ def _first_pass(items: dict[str, Item], names: Names) -> dict[str, Node]:
         for port, rule in ports.items():
             signal = None if port in wires else by_position(item, rule, names)
             if signal is not None:
-                wires[port] = [_implicit(signal, item, rule)]
+                wires[port] = [_implicit(signal, item, rule, names)]
         nodes[label] = Node(item, wires, {port: rule.many for port, rule in ports.items()})
     if problems:
         raise AssemblyError(problems)
     return nodes
 
 
-def _implicit(signal: str, item: Item, rule: Port) -> ResolvedWire:
+def _implicit(signal: str, item: Item, rule: Port, names: Names | None = None) -> ResolvedWire:
     inside = item.scope.prefix and signal.startswith(f"{item.scope.prefix}/")
-    local = signal.removeprefix(f"{item.scope.prefix}/") if inside else signal
-    if item.scope.prefix and not inside:
-        local = item.scope.inputs[0]  # what comes from outside a nested graph can only be its input
-    return ResolvedWire(signal, local, rule.detach)
+    if not item.scope.prefix or inside:
+        return ResolvedWire(signal, signal.removeprefix(f"{item.scope.prefix}/") if inside else signal, rule.detach)
+    # What comes from outside a nested graph can only be its input.
+    return ResolvedWire(signal, item.scope.inputs[0], rule.detach or bool(names and names.cut(item.scope)))
 
 
 def _second_pass(nodes: dict[str, Node], dictionaries: list[Dictionary], outputs: dict[str, str]) -> None:

@@ -81,9 +81,7 @@ def _baselines(space: Space, recipes: Mapping[str, Any] | None) -> tuple[dict[An
         return {}, []
     known = {place: recipes[name] for place, name in enumerate(space.baselines) if name in recipes}
     unknown = [(place, name) for place, name in enumerate(space.baselines) if name not in recipes]
-    return known, [
-        Problem(f"no recipe {name!r}; {nearest(name, list(recipes))}", f"baselines.{place}") for place, name in unknown
-    ]
+    return known, [Problem(f"no recipe {name!r}; {nearest(name, list(recipes))}", f"baselines.{place}") for place, name in unknown]
 
 
 class _Check:

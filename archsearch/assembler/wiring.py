@@ -61,6 +61,18 @@ class Names:
             wires = next(iter(wires.values()))
         return self.find(wires[0].signal, item.scope) if wires else self.previous(item)
 
+    def cut(self, scope: Scope) -> bool:
+        """Tells whether the gradient is stopped on the way from outside to a nested graph's input."""
+        if scope.parent is None:
+            return False
+        item = self.items[scope.prefix]
+        wires = item.spec.from_
+        if isinstance(wires, dict):
+            wires = next(iter(wires.values()))
+        if wires:
+            return bool(wires[0].detach) or (wires[0].signal in scope.parent.inputs and self.cut(scope.parent))
+        return self._own(item) == scope.parent.labels[0] and self.cut(scope.parent)
+
     def previous(self, item: Item) -> str:
         """Returns the main output of the block before `item`, or its scope's first input."""
         labels = item.scope.labels
@@ -116,6 +128,7 @@ def explicit(item: Item, ports: dict[str, Port], names: Names) -> dict[str, list
                 problems.append(Problem(what, f"{item.path}.{'of' if _is_of(item, wire) else 'from'}"))
                 continue
             detach = ports[port].detach if wire.detach is None else wire.detach
+            detach = detach or (wire.signal in item.scope.inputs and names.cut(item.scope))
             wires[port].append(ResolvedWire(signal, wire.signal, detach))
     if problems:
         raise AssemblyError(problems)

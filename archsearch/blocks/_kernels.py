@@ -25,8 +25,8 @@ def kernel(u: Float[Tensor, "*shape"], shape: Kernel) -> Float[Tensor, "*shape"]
     return torch.exp(-0.5 * u * u) / (2 * torch.pi) ** 0.5
 
 
-def pass_gradient(value: Float[Tensor, "*shape"], slope: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Returns zeros whose gradient with respect to `value` is `slope` (a constant).
+def pass_gradient(value: Float[Tensor, "*value"], slope: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Returns zeros whose gradient with respect to `value`, broadcast to the shape of `slope`, is `slope` (a constant).
 
     Adding it to a result gives that result a pseudo-gradient; detach arithmetic needs no rule of its own under `vmap`.
     """

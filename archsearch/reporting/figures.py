@@ -111,7 +111,7 @@ def _label_front(canvas: FigureCanvasAgg, axes: Axes, shown: Picture) -> None:
     taken: list[Bbox] = [_around(axes, trial) for trial in marked]
     for run in _runs(shown):
         trial = run[len(run) // 2]
-        text = wrapped(shown.family_of[trial.number], 44, 1)
+        text = wrapped(_named(shown, trial), 44, 1)
         label = axes.annotate(
             text, point(trial), fontsize=9, color="#222222", fontweight="bold", textcoords="offset points",
             xytext=(0, 0), va="top", ha="right", arrowprops={"arrowstyle": "-", "color": PALE, "linewidth": 0.7}, zorder=6,
@@ -123,11 +123,15 @@ def _label_front(canvas: FigureCanvasAgg, axes: Axes, shown: Picture) -> None:
 def _runs(shown: Picture) -> list[list[TrialRecord]]:
     runs: list[list[TrialRecord]] = []
     for trial in shown.front:
-        if runs and shown.family_of[runs[-1][-1].number] == shown.family_of[trial.number]:
+        if runs and _named(shown, runs[-1][-1]) == _named(shown, trial):
             runs[-1].append(trial)
         else:
             runs.append([trial])
     return runs
+
+
+def _named(shown: Picture, trial: TrialRecord) -> str:
+    return f"{'baseline ' if trial.baseline else ''}{shown.family_of[trial.number]}"
 
 
 def _around(axes: Axes, trial: TrialRecord) -> Bbox:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from archsearch.search.records import Status, TrialRecord
@@ -52,7 +51,7 @@ class _Lines:
 
 def line(status: Status) -> str:
     """Returns a status as one plain line."""
-    parts = [status.doing, f"{status.done}/{status.planned} trials"]
+    parts = [status.doing, *([f"{status.done}/{status.planned} trials"] if status.planned else [])]
     if status.step_frac:
         parts.append(f"step {status.step_frac:.0%}")
     if status.tokens_per_second:
@@ -67,26 +66,26 @@ def line(status: Status) -> str:
 def display(status: Status, width: int, height: int) -> RenderableType:
     """Returns a status as a block that fits a terminal of `width` columns and `height` lines."""
     room = min(_ROWS, height - _FIXED)
-    facts = [f"{status.done}/{status.planned} trials"]
+    facts = [f"{status.done}/{status.planned} trials"] if status.planned else []
     if status.tokens_per_second:
         facts.append(f"{rate(status.tokens_per_second)} tokens/s")
     if status.left_seconds is not None:
         facts.append(f"{duration(status.left_seconds)} left")
     head = Text(no_wrap=True, overflow="ellipsis").append(status.doing, style="bold").append("  " + "  ".join(facts))
-    bars = _bars(status, max(10, min(width - 2, 78)))
-    shown: list[RenderableType] = [head, bars]
+    bar = _bar(status, max(10, min(width - 2, 78)))
+    shown: list[RenderableType] = [head, bar]
     if status.front and room > 0:
         shown += [Text(""), _front(_spread(status.front, room), len(status.front))]
     return Group(*shown)
 
 
-def _bars(status: Status, width: int) -> Text:
-    """Returns one bar for the study, the trials of the current step counting by how far it is."""
-    share = min(1.0, status.done / status.planned) if status.planned else 0.0
-    full = round(share * (width - 12))
+def _bar(status: Status, width: int) -> Text:
+    """Returns a bar: of the current step while it says how far it is, else of the trials."""
+    share = status.step_frac or (status.done / status.planned if status.planned else 0.0)
+    room = width - 5
+    full = round(min(1.0, share) * room)
     text = Text(no_wrap=True, overflow="crop")
-    text.append("█" * full, style="green").append("░" * (width - 12 - full), style="dim")
-    return text.append(f" {share:4.0%}" + (f" ({status.step_frac:.0%})" if status.step_frac else ""))
+    return text.append("█" * full, style="green").append("░" * (room - full), style="dim").append(f" {share:4.0%}")
 
 
 def _spread(front: tuple[TrialRecord, ...], room: int) -> list[TrialRecord]:
@@ -98,16 +97,14 @@ def _spread(front: tuple[TrialRecord, ...], room: int) -> list[TrialRecord]:
     return [front[round(index * (len(front) - 1) / (room - 1))] for index in range(room)]
 
 
-def _front(members: list[TrialRecord], total: int) -> Table:
-    table = Table(box=None, pad_edge=False, show_edge=False)
-    table.add_column("L0", justify="right", no_wrap=True)
-    table.add_column("FVU", justify="right", no_wrap=True)
+def _front(members: list[TrialRecord], total: int) -> Text:
+    """Returns the front as lines; not a table of rich's, which on a narrow terminal would cut the numbers as well as the words."""
     title = "the front so far" if len(members) == total else f"the front so far ({len(members)} of {total})"
-    table.add_column(title, no_wrap=True, overflow="ellipsis")
+    lines = [f"{'L0':>6}  {'FVU':>6}  {title}"]
     for trial in members:
         words = f"{trial.words} (baseline)" if trial.baseline else trial.words
-        table.add_row(f"{trial.measurements['l0']:.1f}", f"{trial.measurements['fvu']:.4f}", Text(words))
-    return table
+        lines.append(f"{trial.measurements['l0']:6.1f}  {trial.measurements['fvu']:6.4f}  {words}")
+    return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
 
 def rate(per_second: float) -> str:

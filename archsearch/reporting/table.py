@@ -110,7 +110,7 @@ def _repeat(record: StudyRecord) -> list[str]:
 
 
 def _fact(value: Any) -> str:
-    return ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
+    return ", ".join(f"{key} {item}" for key, item in value.items() if item is not None) if isinstance(value, dict) else str(value)
 
 
 def _plain(text: str) -> str:

@@ -47,11 +47,13 @@ class Runner:
     training_seconds: float = 0.0
     rows_left: int = 0
     last_told: float = 0.0
+    seen: list[TrialRecord] = field(default_factory=list)
 
     def run(self, rows: list[TrialRow]) -> bool:
         """Brings the trials of one or more asks to their end; returns False if the user stopped it (and then saves what runs)."""
         waiting = [row for row in rows if row.state == "running"]
-        known = {t.run: t for t in self.ledger.trials() if t.state == "complete" and t.copied_from is None}
+        self.seen = self.ledger.trials()
+        known = {t.run for t in self.seen if t.state == "complete" and t.copied_from is None}
         copies: list[tuple[TrialRow, str]] = []
         members: dict[int, Member] = {}
         for row in waiting:
@@ -151,7 +153,8 @@ class Runner:
             elif found is not None:
                 self.sampling.add(found, attributes)
             self.ledger.told([number])
-        self._prune(list(trials.values()))
+        self.seen = list(trials.values())
+        self._prune(self.seen)
         self.notice("measured", force=True)
 
     def _prune(self, trials: list[TrialRecord]) -> None:
@@ -174,9 +177,8 @@ class Runner:
         if not force and now - self.last_told < 0.25:
             return
         self.last_told = now
-        trials = self.ledger.trials()
-        searched = [trial for trial in trials if trial.state != "running"]
+        finished = [trial for trial in self.seen if trial.state != "running"]
         speed = self.rows_trained / max(now - self.begun, 1e-9)
         left = self.rows_left / speed if self.rows_trained else None
-        best = tuple(front([t for t in trials if feasible(t, self.band)], self.band))
-        self.observe(Status(doing, len(searched), self.planned, step_frac, speed, left, best))
+        best = tuple(front([t for t in finished if feasible(t, self.band)], self.band))
+        self.observe(Status(doing, len(finished), self.planned, step_frac, speed, left, best))

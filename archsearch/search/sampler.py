@@ -47,7 +47,6 @@ class Sampling:
 
     def __init__(self, url: str, name: str, kind: str, seed: int, objectives: tuple[str, ...], band: tuple[float, float]):
         self.kind, self.seed, self.objectives, self.band = kind, seed, objectives, band
-        make_sampler(kind, seed)  # an unknown kind is refused before anything is written
         engine = {"connect_args": {"timeout": 60}}
         storage = optuna.storages.RDBStorage(url, engine_kwargs=engine)
         directions = [StudyDirection.MINIMIZE] * len(objectives)

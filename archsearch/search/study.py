@@ -17,14 +17,14 @@ from archsearch.assembler.check import check_space
 from archsearch.assembler.parse import parse
 from archsearch.blocks.catalogue import catalogue
 from archsearch.errors import Interrupted, InvalidInput, StudyError, nearest
-from archsearch.recipes import recipe
+from archsearch.recipes import names, recipe
 from archsearch.search.jobs import Draft, Draw, Setting, baseline_drafts, fitted, levels_of, opened
 from archsearch.search.ledger import Ledger, database_url
 from archsearch.search.lock import only_one
 from archsearch.search.provenance import provenance
 from archsearch.search.records import Status, StudyRecord
 from archsearch.search.runner import Observer, Runner
-from archsearch.search.sampler import Sampling
+from archsearch.search.sampler import Sampling, make_sampler
 from archsearch.search.stopping import graceful
 from archsearch.search.tables import StudyRow, TrialRow
 from archsearch.spec.space import Space
@@ -64,7 +64,7 @@ def run_study(path: Path, options: Options | None = None, observe: Observer | No
     """
     options = options or Options()
     space = load_space(path, options)
-    check_space(space, model=128)
+    check_space(space, model=128, recipes=baseline_trees(space))  # the width is not known before the activations are; any will do
     device, executor, precision = _resolve(options)
     folder = options.out or Path("studies") / space.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,18 @@ def load_space(path: Path, options: Options) -> Space:
     return Space.read(replace(document, data=data))
 
 
+def baseline_trees(space: Space) -> dict[str, dict[str, Any]]:
+    """Returns the baselines by name: recipes or the space's own trees, fitted to its width and tokens, open where they are swept and tuned.
+
+    Names no recipe bears are left out; the check names them.
+    """
+    given = space.baselines
+    trees = given if isinstance(given, dict) else {name: recipe(name) for name in given if name in names()}
+    return {name: opened(fitted(tree, space.sae), catalogue(), space.study.band) for name, tree in trees.items()}
+
+
 def _resolve(options: Options) -> tuple[str, str, str]:
+    make_sampler(options.sampler, 0)  # an unknown one is refused before anything is written
     device = options.device if options.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.empty(0, device=device)
@@ -229,10 +240,8 @@ class _Study:
 
     def _baseline_asks(self) -> list[tuple[int, Any]]:
         found = []
-        given = self.space.baselines
-        trees = given if isinstance(given, dict) else {name: recipe(name) for name in given}
-        for name, tree in trees.items():
-            template = Template.read(opened(fitted(tree, self.space.sae), catalogue(), self.space.study.band))
+        for name, tree in baseline_trees(self.space).items():
+            template = Template.read(tree)
             hole = self.space.sparsity_hole(template.fill(Draw(0, 0, {})), self.fields)
             for index in range(self.space.study.baseline_asks):
                 ask = len(found)

@@ -64,8 +64,7 @@ class ModelSource(_Hooked):
     batch: int = Field(32, ge=1, description="Windows in one forward pass (count); changes speed and memory, not results.")
     bos: bool = Field(
         True,
-        description="Open every window with the tokenizer's BOS token where it has one. The row at BOS is neither harvested nor "
-        "spliced.",
+        description="Open every window with the tokenizer's BOS token where it has one. The row at BOS is neither harvested nor spliced.",
     )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Number format the model runs in.")
 
@@ -112,12 +111,8 @@ class SyntheticSource(SpecModel):
     source: Literal["synthetic"]
     features: int = Field(ge=1, description="True features (count).")
     model: int = Field(ge=1, description="Width of a row (count of components).")
-    active: float = Field(
-        gt=0, description="Features on in a row, on average (count, at most `features`); each is on independently."
-    )
-    hooks: int = Field(
-        1, ge=1, description="Views of the same codes through different directions (count); 2 or more suit a crosscoder."
-    )
+    active: float = Field(gt=0, description="Features on in a row, on average (count, at most `features`); each is on independently.")
+    hooks: int = Field(1, ge=1, description="Views of the same codes through different directions (count); 2 or more suit a crosscoder.")
     seed: int = Field(0, ge=0, description="Seed of directions and codes.")
     rows: int = Field(300_000, ge=1, description="Rows of train (count).")
     eval_rows: int = Field(16_384, ge=1, description="Rows of each of calibrate, validate and test (count).")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
 from pydantic import Field as Field
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -15,6 +15,16 @@ class SpecModel(BaseModel):
     """Base of everything written in a spec: frozen, with no room for unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuses `true` where a number belongs: Python would take it for 1."""
+        if isinstance(value, bool) and info.field_name is not None:
+            types = get_args(cls.model_fields[info.field_name].annotation) or (cls.model_fields[info.field_name].annotation,)
+            if bool not in types and (int in types or float in types):
+                raise ValueError("Input should be a number")
+        return value
 
 
 class Wire(SpecModel):

@@ -81,9 +81,10 @@ def merkle(nodes: Nodes, outputs: Mapping[str, str], losses: Iterable[str] = ())
     `outputs`: signal by target, whose names count; `losses`: signals added up to the loss, whose names and order do not.
     Only blocks these reach count; the order of wires in a port does (`subtract` reads two signals in one port).
     """
-    ends = [outputs[target] for target in sorted(outputs)]
-    colours = _colours(nodes)
-    named = sorted(losses, key=lambda signal: _end_colour(signal, colours))
+    ends, named = [outputs[target] for target in sorted(outputs)], list(losses)
+    met = _met(nodes, [*ends, *named])
+    colours = _colours({label: nodes[label] for label in met})  # of these alone: the rounds must not depend on what nothing reads
+    named = sorted(named, key=lambda signal: _end_colour(signal, colours))
     # Losses that look alike in all they read are tied; every order of a tie is written and the smallest kept: no label shows.
     ties = [list(group) for _, group in groupby(named, key=lambda signal: _end_colour(signal, colours))]
     texts = (canonical(_write(nodes, ends, order)) for order in _orders(ties))
@@ -101,16 +102,21 @@ def _split(signal: str, nodes: Nodes) -> tuple[str | None, str]:
     return (label, output) if label in nodes else (None, signal)
 
 
-def _write(nodes: Nodes, ends: Sequence[str], losses: Sequence[str]) -> dict[str, Any]:
-    """Writes down what the ends reach, blocks numbered in the order they are met."""
-    numbers: dict[str, int] = {}
-    waiting = [label for signal in reversed([*ends, *losses]) if (label := _split(signal, nodes)[0])]
+def _met(nodes: Nodes, signals: Sequence[str]) -> list[str]:
+    """Returns the blocks that signals are made from, in the order they are met walking back."""
+    met: dict[str, None] = {}
+    waiting = [label for signal in reversed(signals) if (label := _split(signal, nodes)[0])]
     while waiting:
         label = waiting.pop()
-        if label in numbers:
-            continue
-        numbers[label] = len(numbers)
-        waiting += [read for signal in reversed(_reads(nodes[label])) if (read := _split(signal, nodes)[0])]
+        if label not in met:
+            met[label] = None
+            waiting += [read for signal in reversed(_reads(nodes[label])) if (read := _split(signal, nodes)[0])]
+    return list(met)
+
+
+def _write(nodes: Nodes, ends: Sequence[str], losses: Sequence[str]) -> dict[str, Any]:
+    """Writes down what the ends and losses reach, blocks numbered in the order they are met."""
+    numbers = {label: number for number, label in enumerate(_met(nodes, [*ends, *losses]))}
 
     def name(signal: str) -> list[Any]:
         label, output = _split(signal, nodes)

@@ -178,18 +178,14 @@ def _read_range(word: str, node: dict[str, Any], path: Key, problems: list[Probl
     types = (int,) if whole else (int, float)
     if not isinstance(bounds, list) or len(bounds) != 2 or not all(_is_number(b, types) for b in bounds):
         kind = "whole numbers" if whole else "numbers"
-        problems.append(
-            Problem(f"must be two {kind}, lowest and highest, as in `{example}`; got {bounds!r}", dotted((*path, word)))
-        )
+        problems.append(Problem(f"must be two {kind}, lowest and highest, as in `{example}`; got {bounds!r}", dotted((*path, word))))
         return None
     low, high = bounds
     found = []
     if not isinstance(log, bool):
         found.append(Problem(f"must be true or false; got {log!r}", dotted((*path, "log"))))
     if low == high:
-        found.append(
-            Problem(f"a range must have more than one value; got {bounds!r}: write {low!r} instead", dotted((*path, word)))
-        )
+        found.append(Problem(f"a range must have more than one value; got {bounds!r}: write {low!r} instead", dotted((*path, word))))
     elif low > high:
         found.append(Problem(f"the lowest value comes first; got {bounds!r}: write [{high!r}, {low!r}]", dotted((*path, word))))
     if log is True and min(low, high) <= 0:

@@ -29,9 +29,7 @@ def space_schema(grammar: Grammar) -> Schema:
     space["properties"] |= {
         "sae": tree,
         "variants": _variants(definitions, opener),
-        "baselines": {
-            "anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "object", "additionalProperties": tree}]
-        },
+        "baselines": {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "object", "additionalProperties": tree}]},
     }
     return {"$schema": sae_schema(grammar)["$schema"], **space, "$defs": definitions}
 
@@ -48,9 +46,7 @@ def _variants(definitions: Mapping[str, Schema], opener: _Opener) -> Schema:
             r"^losses\.[^.]+$": _or_null({"$ref": "#/$defs/Loss"}),
         },
     }
-    groups = _object(
-        {"oneof": {"type": "object", "minProperties": 1, "additionalProperties": {"anyOf": [branch, _NULL]}}}, ["oneof"]
-    )
+    groups = _object({"oneof": {"type": "object", "minProperties": 1, "additionalProperties": {"anyOf": [branch, _NULL]}}}, ["oneof"])
     return {"type": "object", "additionalProperties": groups, "description": opener.texts["variants"]}
 
 

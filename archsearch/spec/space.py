@@ -26,13 +26,9 @@ class StudySpec(SpecModel):
     trials: int = Field(24, ge=1, description="SAEs trained, each sparsity level counting as one (count).")
     sweep: int = Field(4, ge=1, description="Sparsity levels each structure is trained at (count).")
     objectives: list[Objective] = Field(["l0", "fvu"], min_length=1, description="What is minimised (ce_recovered: maximised).")
-    band: tuple[float, float] = Field(
-        (4, 64), description="Effective L0 a front member may have: lowest, highest (latents per row)."
-    )
+    band: tuple[float, float] = Field((4, 64), description="Effective L0 a front member may have: lowest, highest (latents per row).")
     seed: int = Field(0, ge=0, description="Seed of the sampler.")
-    baseline_asks: int = Field(
-        1, ge=1, description="Draws of the other holes each baseline gets, each swept over sparsity (count)."
-    )
+    baseline_asks: int = Field(1, ge=1, description="Draws of the other holes each baseline gets, each swept over sparsity (count).")
     sparsity: str | list[str] | None = Field(
         None, description="Name of the hole swept over, or several for several branches; needed where a structure has two."
     )
@@ -65,9 +61,7 @@ Baselines = Annotated[list[str] | dict[str, dict[str, Any]], BeforeValidator(_ba
 class Space(SpecModel):
     """A space file. `template` fills its holes."""
 
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9_-]+$", description="Short name, also of the study's folder (letters, digits, `_`, `-`)."
-    )
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$", description="Short name, also of the study's folder (letters, digits, `_`, `-`).")
     question: str = Field("", description="What the study is to answer, for the report.")
     activations: ActivationsSpec = Field(BundledSource.model_validate({}), description="Where the activations come from.")
     sae: dict[str, Any] = Field(description="The SAE, with holes.")
@@ -176,8 +170,7 @@ class Space(SpecModel):
 
     def _canonical(self) -> dict[str, Any]:
         groups = {
-            g.name: {b: {".".join(p.path): p.value for p in patches} for b, patches in g.branches.items()}
-            for g in self.template.groups
+            g.name: {b: {".".join(p.path): p.value for p in patches} for b, patches in g.branches.items()} for g in self.template.groups
         }
         study = written(self.study)
         study.pop("trials", None)

@@ -68,9 +68,7 @@ def _read_branch(patches: Any, path: Key, problems: list[Problem]) -> tuple[Patc
     if patches is None:
         return ()  # `plain:` with nothing after it is the branch that changes nothing
     if not isinstance(patches, dict):
-        problems.append(
-            Problem(f"a branch must map paths of the SAE to values (`graph.gate: topk`); got {patches!r}", dotted(path))
-        )
+        problems.append(Problem(f"a branch must map paths of the SAE to values (`graph.gate: topk`); got {patches!r}", dotted(path)))
         return ()
     found = []
     for text, value in patches.items():
@@ -123,16 +121,12 @@ def _check_path(tree: Any, patch: Patch, root: Key, problems: list[Problem]) -> 
         if isinstance(node, (*VALUES, OneOf, Repeat, list, int, float)):
             at = dotted((*root, *patch.path[:depth]))
             what = "a hole" if isinstance(node, (*VALUES, OneOf, Repeat)) else repr(node)
-            problems.append(
-                Problem(f"{dotted(patch.path)} goes through {at}, which is {what}, not a mapping", dotted(patch.written))
-            )
+            problems.append(Problem(f"{dotted(patch.path)} goes through {at}, which is {what}, not a mapping", dotted(patch.written)))
             return
         node = node.get(step) if isinstance(node, dict) else None
     inside = _structure(node, patch.path)
     if inside is not None:
-        what = (
-            f"{dotted(patch.path)} would replace the hole at {dotted((*root, *inside))}; make that a branch of this group instead"
-        )
+        what = f"{dotted(patch.path)} would replace the hole at {dotted((*root, *inside))}; make that a branch of this group instead"
         problems.append(Problem(what, dotted(patch.written)))
 
 

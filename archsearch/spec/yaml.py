@@ -222,9 +222,7 @@ _INLINE = 100
 
 def _block(value: Any, depth: int) -> list[str]:
     indent = "  " * depth
-    pairs = (
-        [(f"{_text(key)}:", entry) for key, entry in value.items()] if isinstance(value, Mapping) else [("-", v) for v in value]
-    )
+    pairs = [(f"{_text(key)}:", entry) for key, entry in value.items()] if isinstance(value, Mapping) else [("-", v) for v in value]
     lines = []
     for head, entry in pairs:
         inner = entry if isinstance(entry, (Mapping, list, tuple)) else None

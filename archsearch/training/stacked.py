@@ -94,7 +94,7 @@ class _Stack:
 
     @torch.no_grad()
     def _write_back(self, steps: int, terms: dict[str, Tensor]) -> None:
-        told = {name: value.detach().float().tolist() for name, value in terms.items()}
+        told = {name: value.detach().tolist() for name, value in terms.items()}
         for index, member in enumerate(self.members):
             for name, value in member.sae.named_parameters():
                 value.copy_(self.parameters[name][index])

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor
 
-from archsearch.assembler.graph import Dictionary
+from archsearch.assembler.graph import Dictionary, Graph
 from archsearch.assembler.sae import SAE
-from archsearch.blocks.signals import Signal
+from archsearch.blocks.signals import PARAMETERS, Signal
 from archsearch.blocks.views import DictionaryView, LatentParameter, SAEView
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _dictionary(member: Member, dictionary: Dictionary) -> DictionaryView:
     graph, sae = member.sae.graph, member.sae
     own: list[LatentParameter] = []
     unit = False
-    encoder_source = ""
+    sources = _encoder_sources(graph, dictionary)
     for label in (*dictionary.path, *dictionary.decoders):
         block, node = sae.block(label), graph.nodes[label]
         signals = block.shared(node.spec)
@@ -69,10 +69,8 @@ def _dictionary(member: Member, dictionary: Dictionary) -> DictionaryView:
                 continue
             type = signals.get(name)
             role = type.value if type is Signal.DICTIONARY or type is Signal.WEIGHT else ""
-            if role == Signal.WEIGHT:
-                encoder_source = encoder_source or source
             if role == Signal.DICTIONARY:
-                source = _target_source(member, label, encoder_source)
+                source = _target_source(graph, label, sources)
                 unit = unit or bool(getattr(block, "unit_norm", False))
             full = f"blocks.{label.replace('.', '_')}.{name}"
             value: Tensor = getattr(block, name).data
@@ -81,14 +79,35 @@ def _dictionary(member: Member, dictionary: Dictionary) -> DictionaryView:
     return DictionaryView(dictionary.name, own, sae.idle_of(dictionary.name), unit)
 
 
-def _target_source(member: Member, decoder: str, encoder_source: str) -> str:
-    """A decoder of one target among several takes its directions from that target, any other from what its encoder reads."""
-    graph = member.sae.graph
-    if len(graph.outputs) > 1:
-        for target, signal in graph.outputs.items():
-            if signal.rsplit(".", 1)[0] == decoder:
-                return target
-    return encoder_source or next(iter(graph.outputs))
+def _encoder_sources(graph: Graph, dictionary: Dictionary) -> list[str]:
+    """Returns the signals that the dictionary's encoders read, those first whose rows are directions in them."""
+    encoders = [graph.nodes[label] for label in dictionary.path if graph.nodes[label].slot == "encoder"]
+    encoders.sort(key=lambda node: Signal.WEIGHT not in node.item.block.shared(node.spec).values())
+    return [next(iter(node.wires.values()))[0].signal for node in encoders]
+
+
+def _target_source(graph: Graph, decoder: str, sources: list[str]) -> str:
+    """A decoder of one target among several takes its directions from what the encoder of that input reads, any other from the first's."""
+    target = next((target for target, signal in graph.outputs.items() if signal.rsplit(".", 1)[0] == decoder), "")
+    if len(graph.outputs) > 1 and target:
+        return next((source for source in sources if target in _inputs_behind(graph, source)), target)
+    return sources[0] if sources else next(iter(graph.outputs))
+
+
+def _inputs_behind(graph: Graph, signal: str) -> set[str]:
+    """Returns the inputs of the SAE that a signal depends on."""
+    found: set[str] = set()
+    seen: set[str] = set()
+    waiting = [signal]
+    while waiting:
+        signal = waiting.pop()
+        node = graph.nodes.get(signal.rpartition(".")[0])
+        if node is None:
+            found.add(signal)
+        elif node.label not in seen:
+            seen.add(node.label)
+            waiting += [wire.signal for wires in node.wires.values() for wire in wires if graph.infos[wire.signal].type not in PARAMETERS]
+    return found
 
 
 def _biases(member: Member) -> list[tuple[str, Tensor]]:

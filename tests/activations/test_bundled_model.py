@@ -58,9 +58,7 @@ def test_bundled_source_from_the_front_door(tmp_path: Path):
     assert opened.provenance["corpus_is_pinned"] == (opened.provenance["corpus"] == CORPUS["fingerprint"])
     result = opened.splicer().cross_entropy(lambda rows: rows)
     assert result.recovered == pytest.approx(1.0, abs=1e-3)
-    assert abs(result.clean - FIGURES["validate"]["nats_per_token"]) < 0.5, (
-        "another Python's library is close, the same one closer"
-    )
+    assert abs(result.clean - FIGURES["validate"]["nats_per_token"]) < 0.5, "another Python's library is close, the same one closer"
     assert result.mean_ablated - result.clean >= 0.5
     variance = opened.split("train")["x"].var(0)
     assert torch.isfinite(variance).all() and (variance > 0).all()

@@ -17,9 +17,9 @@ HOOK = "blocks.1.hook_out"
 CONTEXT = 16
 
 
-def spec_for(folder: Path, documents: Path, **changes: object) -> ModelSource:
+def spec_for(folder: Path, documents: Path, changes: dict | None = None) -> ModelSource:
     plain = {"model": str(folder), "hook": HOOK, "data": str(documents), "tokens": 100, "eval_tokens": 60, "context": CONTEXT}
-    return ModelSource.model_validate({"source": "model", **plain, **changes})
+    return ModelSource.model_validate({"source": "model", **plain, **(changes or {})})
 
 
 def every_window(model: Path, documents: Path, split: str, bos: bool = True) -> list[list[int]]:
@@ -38,18 +38,14 @@ def hidden(model: Path, windows: list[list[int]], after_block: int, bos: bool = 
     """Rows after a block by `output_hidden_states`, one window at a time and so without padding."""
     plain = AutoModelForCausalLM.from_pretrained(model, attn_implementation="eager").eval()
     with torch.no_grad():
-        states = [
-            plain(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states[after_block + 1][0] for ids in windows
-        ]
+        states = [plain(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states[after_block + 1][0] for ids in windows]
     return torch.cat([state[int(bos) :] for state in states])
 
 
 def losses(model: Path, windows: list[list[int]]) -> float:
     plain = AutoModelForCausalLM.from_pretrained(model, attn_implementation="eager").eval()
     with torch.no_grad():
-        summed = [
-            float(plain(input_ids=torch.tensor([ids]), labels=torch.tensor([ids])).loss) * (len(ids) - 1) for ids in windows
-        ]
+        summed = [float(plain(input_ids=torch.tensor([ids]), labels=torch.tensor([ids])).loss) * (len(ids) - 1) for ids in windows]
     return sum(summed) / sum(len(ids) - 1 for ids in windows)
 
 
@@ -76,7 +72,7 @@ def test_stored_rows_are_rows_of_the_split(tiny: Path, documents: Path, tmp_path
 
 def test_several_hooks_keep_rows_of_a_token_together(tiny: Path, documents: Path, tmp_path: Path):
     hooks = ("blocks.0.hook_out", HOOK)
-    opened = open_activations(spec_for(tiny, documents, hook=hooks), cache=tmp_path)
+    opened = open_activations(spec_for(tiny, documents, {"hook": hooks}), cache=tmp_path)
     assert opened.names == hooks and [opened.rows(split) for split in SPLITS] == [100, 60, 60, 60]
     windows = every_window(tiny, documents, "test")
     early, late = hidden(tiny, windows, 0), hidden(tiny, windows, 1)
@@ -96,11 +92,11 @@ def test_a_store_is_reused_and_changes_of_the_spec_are_not(tiny: Path, documents
     first = open_activations(spec_for(tiny, documents), cache=tmp_path, report=report)
     assert "harvest activations" in said
     said.clear()
-    again = open_activations(spec_for(tiny, documents, batch=2), cache=tmp_path, report=report)
+    again = open_activations(spec_for(tiny, documents, {"batch": 2}), cache=tmp_path, report=report)
     assert "harvest activations" not in said and again.fingerprint == first.fingerprint
     assert torch.equal(again.split("train")["x"], first.split("train")["x"])
     for change in ({"tokens": 99}, {"hook": "blocks.0.hook_out"}, {"context": 12}, {"bos": False}):
-        assert open_activations(spec_for(tiny, documents, **change), cache=tmp_path).fingerprint != first.fingerprint
+        assert open_activations(spec_for(tiny, documents, change), cache=tmp_path).fingerprint != first.fingerprint
     assert first.provenance["recipe"]["hooks"] == [HOOK]
 
 
@@ -121,7 +117,7 @@ def test_splice_with_identity_and_with_the_mean(tiny: Path, documents: Path, tmp
 
 def test_splice_replaces_every_hook(tiny: Path, documents: Path, tmp_path: Path):
     hooks = ("blocks.0.hook_out", HOOK)
-    splicer = open_activations(spec_for(tiny, documents, hook=hooks), cache=tmp_path).splicer("calibrate")
+    splicer = open_activations(spec_for(tiny, documents, {"hook": hooks}), cache=tmp_path).splicer("calibrate")
     both = splicer.cross_entropy(lambda rows: {name: 0 * row for name, row in rows.items()})
     assert both.spliced == pytest.approx(both.zero_ablated)
     early = splicer.cross_entropy(lambda rows: {**rows, hooks[0]: 0 * rows[hooks[0]]})
@@ -161,14 +157,14 @@ def test_what_cannot_be_harvested_leaves_nothing(
 ):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match=said):
-        open_activations(spec_for(tiny, documents, **change), cache=tmp_path)
+        open_activations(spec_for(tiny, documents, change), cache=tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_data_without_a_document_for_every_split(tiny: Path, tmp_path: Path):
     (tmp_path / "one.txt").write_text("some words")
     with pytest.raises(DataError, match="every split needs a document"):
-        open_activations(spec_for(tiny, tmp_path / "one.txt", tokens=1), cache=tmp_path / "cache")
+        open_activations(spec_for(tiny, tmp_path / "one.txt", {"tokens": 1}), cache=tmp_path / "cache")
 
 
 def test_model_whose_activations_are_not_finite_is_refused(documents: Path, tiny: Path, tmp_path: Path):

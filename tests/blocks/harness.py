@@ -78,7 +78,7 @@ STEP_SLOTS = ("encoder", "gate", "level", "decoder", "op", "loss")
 
 
 @cache
-def test_module(kind: str) -> Any:
+def module_of(kind: str) -> Any:
     """Returns the test file of a block."""
     name = catalogue()[kind].__module__.removeprefix("archsearch.blocks.")
     folder, _, file = name.rpartition(".")
@@ -87,7 +87,7 @@ def test_module(kind: str) -> Any:
 
 def example(kind: str) -> Example:
     """Returns what a block's test file says of it."""
-    return test_module(kind).EXAMPLE
+    return module_of(kind).EXAMPLE
 
 
 @dataclass

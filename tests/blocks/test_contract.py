@@ -34,7 +34,7 @@ def _float64() -> Iterator[None]:
 
 @pytest.mark.parametrize("kind", kinds())
 def test_every_block_has_its_tests(kind: str):
-    module, said = harness.test_module(kind), example(kind)
+    module, said = harness.module_of(kind), example(kind)
     assert (said.reference is None) == bool(said.no_reference), "a reference, or why there is nothing to compute"
     assert any(name.startswith("test_") for name in vars(module)), "an example to check by eye"
     block = catalogue()[kind]
@@ -86,7 +86,7 @@ def test_outputs_equal_the_reference(kind: str, case: Case, nasty: bool):
 @pytest.mark.parametrize(("kind", "case"), CASES)
 def test_inference_equals_the_step_or_its_own_reference(kind: str, case: Case):
     made = make(kind, case, nasty=True)
-    reference = getattr(harness.test_module(kind), "reference_infer", None)
+    reference = getattr(harness.module_of(kind), "reference_infer", None)
     with torch.no_grad():
         out = made.block.infer(**made.ports)
         expected = reference(made.settings, arrays(made.ports), arrays(made.tensors())) if reference else made.block(**made.ports)
@@ -230,8 +230,8 @@ def test_every_field_has_an_effect(kind: str, name: str):
 def _main_wire(kind: str, written: str):
     graph = wire(parse(place(kind, {})), 6, catalogue())
     node = next(node for node in graph.nodes.values() if node.spec.kind == kind)
-    port, wires = next(iter(node.wires.items()))
-    found = [{"signal": one.local, "detach": True} for one in wires]
+    port = next(iter(node.item.block.ports(node.spec)))
+    found = [{"signal": one.local, "detach": True} for one in node.wires[port]]
     return found[0] if written == "of" else {port: found}
 
 

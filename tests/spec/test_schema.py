@@ -30,9 +30,7 @@ IGNORED = {"title", "description", "default", "discriminator", "$defs", "$schema
 
 def valid(value: Any, schema: Any, root: Any) -> bool:
     """Tells whether `value` fits `schema`. Enough of JSON Schema for the schemas made here; an unknown keyword is an error."""
-    return all(_holds(word, rule, value, schema, root) for word, rule in schema.items() if word not in IGNORED) and _required(
-        value, schema
-    )
+    return all(_holds(word, rule, value, schema, root) for word, rule in schema.items() if word not in IGNORED) and _required(value, schema)
 
 
 def _required(value: Any, schema: Any) -> bool:

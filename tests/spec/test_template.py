@@ -177,9 +177,7 @@ value_holes = st.sampled_from(
 
 def extend(inner: Any) -> Any:
     mapping = st.dictionaries(keys, inner, max_size=3)
-    oneof = st.dictionaries(st.sampled_from(["p", "q", "r"]), inner, min_size=1, max_size=2).map(
-        lambda branches: {"oneof": branches}
-    )
+    oneof = st.dictionaries(st.sampled_from(["p", "q", "r"]), inner, min_size=1, max_size=2).map(lambda branches: {"oneof": branches})
     return mapping | oneof | st.lists(inner, max_size=2)
 
 

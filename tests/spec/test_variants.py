@@ -71,16 +71,12 @@ def test_two_groups_that_touch_one_path_are_refused_naming_both():
 
 def test_a_branch_that_sets_a_path_twice_is_refused():
     branch = {"losses.sparsity": "l1", "losses.sparsity.weight": 2}
-    assert "branch 'one' of 'v' sets both losses.sparsity and losses.sparsity.weight" in refused(
-        {"v": {"oneof": {"one": branch}}}
-    )
+    assert "branch 'one' of 'v' sets both losses.sparsity and losses.sparsity.weight" in refused({"v": {"oneof": {"one": branch}}})
 
 
 def test_a_path_through_a_hole_or_a_number_is_refused():
     holed = SAE | {"graph": {"gate": {"oneof": {"a": "topk"}}}}
-    assert "graph.gate.k goes through sae.graph.gate, which is a hole" in refused(
-        {"v": {"oneof": {"b": {"graph.gate.k": 3}}}}, holed
-    )
+    assert "graph.gate.k goes through sae.graph.gate, which is a hole" in refused({"v": {"oneof": {"b": {"graph.gate.k": 3}}}}, holed)
     assert "width.more goes through sae.width, which is 8, not a mapping" in refused({"v": {"oneof": {"b": {"width.more": 3}}}})
 
 

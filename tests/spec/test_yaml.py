@@ -119,9 +119,7 @@ def test_dump_is_block_style_with_short_leaves_on_one_line():
     assert dump(data) == ('name: a b\ngraph:\n  gate: {kind: topk, k: 3}\n  no: "1e3"\nempty: {}\nlist:\n  -\n    a: [1]\n')
 
 
-words = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
-    ["1e5", ".5", "no", "null", "a: b", "- x", "a #b"]
-)
+words = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(["1e5", ".5", "no", "null", "a: b", "- x", "a #b"])
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | words
 trees = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3), max_leaves=10)
 

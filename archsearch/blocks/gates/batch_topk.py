@@ -41,6 +41,11 @@ class BatchTopK(Gate):
         self.state("threshold", torch.zeros(()))
         self.state("seen", torch.zeros(()))
 
+    @classmethod
+    def l0_range(cls, spec: Spec) -> tuple[float, float]:
+        """Returns the least and the most latents a row may have on, as far as settings alone tell."""
+        return (spec.k, spec.k)
+
     def forward(self, pre: Float[Tensor, "batch latent"]) -> Out:
         rows = pre.shape[0]
         kept = pre.relu().flatten().topk(self.k_bound * rows)

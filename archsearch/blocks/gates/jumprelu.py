@@ -19,17 +19,18 @@ class JumpReLU(Gate):
     """Keeps pre-activations above a learned threshold, unchanged: `f = h * 1[h > theta]`; `active = 1[h > theta]` is what `l0` counts.
 
     Scale: where E|x|^2 = d and encoder rows start at norm 1, `h` starts with mean square 1, so `threshold` and `bandwidth` are in units of
-    its standard deviation. A latent's threshold learns from the share of rows within half a bandwidth of it, about `bandwidth` times
-    the density there: the default is wide, because runs of some thousand steps cannot average a narrow one. Published values in these
-    units: 0.05 (Gemma Scope, its 0.001 times sqrt(d)) to 2 (Anthropic, January 2025).
+    its standard deviation. A latent's threshold learns from the share of rows within half a bandwidth of it, `bandwidth` times the density
+    there. Published values in these units run from 0.05 (Gemma Scope: its 0.001 times sqrt(d)) to 2 (Anthropic, January 2025),
+    with thresholds that start at 0.1 or below; the default lies between. (Measured: 1,000 steps on synthetic features gave one front of
+    L0 and FVU for 0.05 to 1, with more dead latents the wider; starting thresholds of 0.5 and 1 were worse than 0.1.)
 
     With `parametrisation: theta` Adam moves a threshold by about the learning rate a step, whatever its size, and it is set back to zero
     when it falls below; with `log_theta` it moves by that share of itself, so one that starts small stays small for long.
 
     Gradient: `df/dh = 1[h > theta]`; `df/dtheta = -(theta / eps) K(u)`, `dactive/dtheta = -(1 / eps) K(u)` with `u = (h - theta) / eps`.
     For `log_theta` the chain rule multiplies both by theta. `to_input` adds the same terms with the opposite sign to `dh`. With
-    `kernel_on: magnitude` the step reads what was gated, `u = (f - theta) / eps`, and the jump `relu(h)`: of the rows near the threshold only
-    those above it move L0; a theta under half a rectangle's bandwidth feels every row that is off.
+    `kernel_on: magnitude` the step reads what was gated, `u = (f - theta) / eps`, and the jump `relu(h)`: of the rows near the threshold
+    only those above it move L0; a theta under half a rectangle's bandwidth feels every row that is off.
 
     Differs from the paper: `kernel_on: pre` and a threshold kept as itself are SAELens' choice; the paper's pseudo-code is
     `kernel_on: magnitude` with `log_theta`.
@@ -38,7 +39,7 @@ class JumpReLU(Gate):
     class Spec(StepSpec):
         kind: Literal["jumprelu"] = "jumprelu"
         threshold: float = Field(0.1, gt=0, allow_inf_nan=False, description="Start of every threshold (in units of pre-activations).")
-        bandwidth: float = Field(0.5, gt=0, allow_inf_nan=False, description="Width eps of the kernel (in units of pre-activations).")
+        bandwidth: float = Field(0.2, gt=0, allow_inf_nan=False, description="Width eps of the kernel (in units of pre-activations).")
         kernel: Literal["rectangle", "triangle", "sigmoid", "gaussian"] = Field("rectangle", description="Shape K of pseudo-gradients.")
         parametrisation: Literal["theta", "log_theta"] = Field("theta", description="What the optimizer moves.")
         kernel_on: Literal["pre", "magnitude"] = Field("pre", description="What the kernel is centred on: full kernel, or its upper half.")

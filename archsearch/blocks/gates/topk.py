@@ -32,6 +32,11 @@ class TopK(Gate):
         self.k_bound = sizes.bound(spec.k)  # static, shared by the group; members differ in k below it
         self.setting("k", spec.k)
 
+    @classmethod
+    def l0_range(cls, spec: Spec) -> tuple[float, float]:
+        """Returns the least and the most latents a row may have on, as far as settings alone tell."""
+        return (spec.k, spec.k)
+
     def forward(self, pre: Float[Tensor, "batch latent"]) -> Out:
         kept = pre.topk(self.k_bound, dim=-1)
         values = kept.values.relu() * (torch.arange(self.k_bound, device=pre.device) < self.k)

@@ -39,19 +39,21 @@ class Transposed(Init):
             if value.dim() >= 2:
                 value.copy_(_normal(value, generator) / value.shape[-1] ** 0.5)
         for dictionary in sae.dictionaries:
-            rows = None
+            rows: dict[str, Tensor] = {}
             for parameter in dictionary.own:
                 if parameter.value.dim() < 2:
                     continue
                 drawn = _normal(parameter.value, generator)
                 drawn /= drawn.norm(dim=-1, keepdim=True)
                 if parameter.role == "dictionary":
-                    rows = drawn
+                    rows[parameter.source] = drawn
                     parameter.value.copy_(drawn * (1.0 if dictionary.unit_norm else self.norm))
                 elif not parameter.role and parameter.drawn:
                     parameter.value.copy_(drawn)
             for weight in dictionary.role("weight"):
-                source = _normal(weight.value, generator) if rows is None else rows
+                # Of several dictionaries of one code, the one of the same hook point.
+                source = rows.get(weight.source, next(iter(rows.values()), None))
+                source = _normal(weight.value, generator) if source is None else source
                 weight.value.copy_(source / source.norm(dim=-1, keepdim=True) * self.norm)
         if self.center != "zero":
             self._center_biases(sae, generator)

@@ -1,0 +1,180 @@
+"""Every command's options and its example: what `--help` needs, and nothing heavier."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from archsearch.errors import nearest
+
+GROUPS = ("Search", "One SAE", "Files and blocks", "Activations")
+
+SAMPLERS = ("tpe", "random", "nsga2")
+EXECUTORS = ("auto", "looped", "stacked")
+PRECISIONS = ("auto", "float32", "bfloat16", "float64")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says the nearest name of an option it does not know, and errors in one line."""
+
+    def parse_strictly(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parses; an unknown option is told before a missing one, since it is most often that one misspelt."""
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        options = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
+        for argument in options:
+            name = argument.split("=", 1)[0]
+            if name.startswith("--") and name not in known:
+                self.error(f"unknown option {name!r}; {nearest(name, known)}")
+        return self.parse_args(arguments)
+
+    def error(self, message: str) -> NoReturn:
+        """Ends with exit code 2 and one line."""
+        self.exit(2, f"{self.prog}: {message} (see `{self.prog} --help`)\n")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: its group in the help, its line there, the module that runs it, how to call it and what it takes."""
+
+    group: str
+    summary: str
+    module: str
+    example: str
+    options: Callable[[Parser], None]
+
+
+def parser_of(name: str) -> Parser:
+    """Returns the parser of a command."""
+    command = COMMANDS[name]
+    parser = Parser(
+        prog=f"archsearch {name}",
+        description=f"{command.summary[:1].upper()}{command.summary[1:]}.",
+        epilog=f"example:\n  {command.example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.options(parser)
+    return parser
+
+
+def _count(text: str) -> int:
+    try:
+        value = int(text.replace("_", ""))
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above zero; got {text!r}")
+    return value
+
+
+def _natural(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be a whole number, zero or more; got {text!r}")
+    return value
+
+
+def _machine(parser: Parser) -> None:
+    parser.add_argument("--device", default="auto", help="cpu, cuda or cuda:N; auto: cuda if there is one (default: auto)")
+    parser.add_argument("--executor", choices=EXECUTORS, default="auto", help="auto: stacked on cuda, looped on the cpu")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto: bfloat16 where the hardware has it")
+
+
+def _json(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON for a program to read")
+
+
+def _study(parser: Parser) -> None:
+    parser.add_argument("--space", type=Path, required=True, metavar="FILE", help="the space to search (YAML or JSON)")
+    parser.add_argument("--trials", type=_count, metavar="N", help="SAEs to train besides the baselines (default: the space's)")
+    parser.add_argument("--tokens", type=_count, metavar="N", help="activation rows each SAE is trained on (default: the space's)")
+    parser.add_argument("--seed", type=_natural, metavar="N", help="seed of the sampler (default: the space's)")
+    parser.add_argument("--sampler", choices=SAMPLERS, default="tpe", help="what proposes trials (default: tpe)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the study's folder (default: studies/NAME)")
+    parser.add_argument("--storage", metavar="URL", help="database (default: sqlite, study.db in the study's folder)")
+    _machine(parser)
+
+
+def _name(parser: Parser) -> None:
+    parser.add_argument("study", metavar="STUDY", help="a study's folder, or its name under ./studies/")
+
+
+def _status(parser: Parser) -> None:
+    _name(parser)
+    _json(parser)
+
+
+def _export(parser: Parser) -> None:
+    _name(parser)
+    which = parser.add_mutually_exclusive_group()
+    text = "the N front members furthest below the best baseline at their L0 (default: 1)"
+    which.add_argument("--best", type=_count, metavar="N", help=text)
+    which.add_argument("--trial", type=_natural, metavar="N", help="the trial of this number")
+    which.add_argument("--band", type=float, nargs=2, metavar=("LO", "HI"), help="front members with effective L0 from LO to HI")
+    parser.add_argument("--out", type=Path, default=Path("best.json"), metavar="FILE", help="file to write (default: best.json)")
+
+
+def _dashboard(parser: Parser) -> None:
+    _name(parser)
+    parser.add_argument("--port", type=_natural, default=8080, metavar="N", help="port on 127.0.0.1 (default: 8080; 0: any free)")
+
+
+def _train(parser: Parser) -> None:
+    text = "an SAE spec (YAML or JSON), or a file `archsearch export` wrote (its first spec)"
+    parser.add_argument("--spec", type=Path, required=True, metavar="FILE", help=text)
+    text = "a source such as bundled, or a file with one, or a space (default: bundled)"
+    parser.add_argument("--activations", default="bundled", metavar="FILE", help=text)
+    parser.add_argument("--tokens", type=_count, metavar="N", help="activation rows to train on (default: the spec's)")
+    parser.add_argument("--seed", type=_natural, metavar="N", help="seed of initialisation and events (default: the spec's)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: trained/NAME OF THE FILE)")
+    _machine(parser)
+    _json(parser)
+
+
+def _check(parser: Parser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="a space or an SAE spec (YAML or JSON)")
+    text = "time short probes on random rows; print tokens, disk, memory and time before anything is harvested"
+    parser.add_argument("--estimate", action="store_true", help=text)
+    parser.add_argument("--d-model", type=_count, metavar="N", help="width of the activations an SAE spec is built for (default: 128)")
+    _machine(parser)
+    _json(parser)
+
+
+def _blocks(parser: Parser) -> None:
+    parser.add_argument("kind", nargs="?", metavar="KIND", help="show every setting and port of this block")
+    _json(parser)
+
+
+def _schema(parser: Parser) -> None:
+    parser.add_argument("which", nargs="?", choices=("space", "sae"), default="space", help="of which file (default: space)")
+
+
+def _harvest(parser: Parser) -> None:
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--space", metavar="FILE", help="harvest what this space reads")
+    which.add_argument("--activations", metavar="FILE", help="a source such as bundled, or a file with one")
+    parser.add_argument("--device", default="auto", help="cpu, cuda or cuda:N; auto: cuda if there is one (default: auto)")
+    _json(parser)
+
+
+def _command(group: int, module: str, options: Callable[[Parser], None], summary: str, example: str) -> Command:
+    return Command(GROUPS[group], summary, f"archsearch.cli.{module}", f"archsearch {example}", options)
+
+
+COMMANDS = {
+    "study": _command(0, "study", _study, "search a space; the same command again resumes", "study --space spaces/gated.yaml --trials 48"),
+    "status": _command(0, "results", _status, "show where a study stands, and its front", "status gated"),
+    "export": _command(0, "results", _export, "write specs of a study to a file", "export gated --band 16 32 --out best.json"),
+    "dashboard": _command(0, "dashboard", _dashboard, "browse a study in Optuna's dashboard, read-only", "dashboard gated --port 8081"),
+    "train": _command(1, "train", _train, "train one SAE and measure it", "train --spec best.json --tokens 4_000_000"),
+    "check": _command(2, "check", _check, "check a space or an SAE spec; estimate its cost", "check spaces/gated.yaml --estimate"),
+    "blocks": _command(2, "catalogue", _blocks, "list the blocks, or show one", "blocks gated"),
+    "schema": _command(2, "catalogue", _schema, "print the JSON Schema of a file, for editors", "schema space > space.json"),
+    "harvest": _command(3, "harvest", _harvest, "fill the activation store", "harvest --space spaces/gated.yaml"),
+}  # fmt: skip

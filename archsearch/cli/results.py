@@ -1,0 +1,91 @@
+"""`status` and `export`: read a study, change nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from argparse import Namespace
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from archsearch.cli.inputs import study_folder
+from archsearch.errors import InvalidInput, StudyError
+from archsearch.reporting.front import FrontRow, entry, front_json, front_rows, plain
+from archsearch.reporting.live import duration
+from archsearch.reporting.results import write_json
+from archsearch.reporting.table import print_front, tally
+from archsearch.search.ledger import read_study
+from archsearch.search.records import StudyRecord, TrialRecord, front
+
+FORMAT = "archsearch-specs-1"
+
+
+def status(args: Namespace) -> int:
+    """Prints where a study stands, and its front."""
+    record = read_study(study_folder(args.study))
+    if args.json:
+        failed = {str(trial.number): trial.message for trial in record.trials if trial.state == "failed"}
+        print(json.dumps({**front_json(record), "failed": failed}, indent=1))
+        return 0
+    console = Console()
+    ended = [trial for trial in record.trials if trial.state != "running"]
+    lines = [
+        f"{record.name}: {record.question}" if record.question else record.name,
+        f"{len(ended)}/{record.planned} trials ({tally(record)}), {duration(record.seconds)} so far",
+        f"ended: {record.stopped}" if record.stopped else f"not ended; resume with: {record.command}",
+        *[f"trial {trial.number} failed: {trial.message}" for trial in record.trials if trial.state == "failed"][:5],
+    ]
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+    print_front(record, console)
+    return 0
+
+
+def export(args: Namespace) -> int:
+    """Writes chosen specs of a study to one file."""
+    record = read_study(study_folder(args.study))
+    chosen = chosen_trials(record, args.best, args.trial, args.band)
+    data = {"format": FORMAT, "study": record.name, "question": record.question, "command": record.command}
+    specs = [entry(trial) for trial in chosen]
+    write_json(Path(args.out), plain({**data, "provenance": record.provenance, "specs": specs}))
+    for trial in chosen:
+        print(f"trial {trial.number}: {trial.words}, L0 {trial.measurements['l0']:.1f}, FVU {trial.measurements['fvu']:.4f}")
+    print(f"{args.out}: {len(chosen)} spec{'s' if len(chosen) != 1 else ''}; train with `archsearch train --spec {args.out}`")
+    return 0
+
+
+def chosen_trials(
+    record: StudyRecord, best: int | None = None, trial: int | None = None, band: list[float] | None = None
+) -> list[TrialRecord]:
+    """Returns the trials an export asks for; the best one where it asks for none.
+
+    Raises:
+        InvalidInput: no finished trial has that number, or the band is none.
+        StudyError: nothing on the front is meant.
+    """
+    by_number = {one.number: one for one in record.trials}
+    if trial is not None:
+        found = by_number.get(trial)
+        if found is None or found.state != "complete":
+            state = "which is not there" if found is None else f"which is {found.state}"
+            last = max((one.number for one in record.trials if one.state == "complete"), default=None)
+            raise InvalidInput([f"--trial must name a finished trial (the last is {last}); got {trial}, {state}"])
+        return [found]
+    if band is not None:
+        if not 0 < band[0] <= band[1]:
+            raise InvalidInput([f"--band must be LO HI with 0 < LO <= HI; got {band[0]:g} {band[1]:g}"])
+        members = [one for one in front(record.trials, record.band, record.objectives) if band[0] <= one.measurements["l0"] <= band[1]]
+        if not members:
+            raise StudyError(f"no front member has an effective L0 from {band[0]:g} to {band[1]:g}; see `archsearch status`")
+        return members
+    rows = sorted(front_rows(record), key=_merit)
+    if not rows:
+        raise StudyError(f"{record.name}: the front is empty ({tally(record)})")
+    return [by_number[row.trial] for row in rows[: best or 1]]
+
+
+def _merit(row: FrontRow) -> tuple[float, float]:
+    """Orders front members: furthest below the best baseline at their L0 first, those beyond every baseline last."""
+    return (row.versus.percent if row.versus else math.inf, row.l0)

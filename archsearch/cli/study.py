@@ -1,0 +1,46 @@
+"""`study`: searches a space, shows it while it runs, and writes what came out."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from archsearch.errors import StudyError
+from archsearch.reporting.live import duration, watch
+from archsearch.reporting.results import write_results
+from archsearch.reporting.table import print_front, tally
+from archsearch.search.study import Options, run_study
+
+
+def study(args: Namespace) -> int:
+    """Runs a study to its end and reports it.
+
+    Raises:
+        StudyError: not one trial could be finished.
+    """
+    console = Console()
+    options = Options(
+        out=args.out,
+        trials=args.trials,
+        tokens=args.tokens,
+        seed=args.seed,
+        device=args.device,
+        executor=args.executor,
+        precision=args.precision,
+        storage=args.storage,
+        sampler=args.sampler,
+    )
+    with watch(console) as observe:
+        record = run_study(args.space, options, observe)
+    folder = args.out or Path("studies") / record.name
+    print_front(record, console)
+    written = write_results(record, folder)
+    console.print(Text(f"{tally(record)}, in {duration(record.seconds)}"), soft_wrap=True)
+    console.print(Text(f"{folder}: {', '.join(path.name for path in written)}"), soft_wrap=True)
+    if not any(trial.state == "complete" for trial in record.trials):
+        reasons = dict.fromkeys(trial.message for trial in record.trials if trial.message)
+        raise StudyError("no trial could be finished:\n" + "\n".join(f"  {reason}" for reason in reasons))
+    return 0

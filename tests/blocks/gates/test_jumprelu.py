@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from archsearch.blocks.gates.jumprelu import JumpReLU
+from archsearch.blocks.signals import Sizes
+from tests.blocks.harness import Case, Example, Two, base
+
+
+def _theta(settings, tensors):
+    return np.exp(tensors["log_theta"]) if settings["parametrisation"] == "log_theta" else tensors["theta"]
+
+
+def reference(settings, ports, tensors):
+    theta = _theta(settings, tensors)
+    on = [[1.0 if h > t else 0.0 for h, t in zip(row, theta)] for row in ports["pre"]]
+    return {"code": np.array(on) * ports["pre"], "active": on}
+
+
+def _kernel(u, shape):
+    if shape == "rectangle":
+        return 1.0 if abs(u) < 0.5 else 0.0
+    if shape == "triangle":
+        return max(0.0, 1 - abs(u))
+    return math.exp(-u) / (1 + math.exp(-u)) ** 2 if shape == "sigmoid" else math.exp(-u * u / 2) / math.sqrt(2 * math.pi)
+
+
+def reference_grad(settings, ports, tensors, above):
+    """Equations 11 and 12 with upstream gradients, entry by entry."""
+    pre, theta, width = ports["pre"], _theta(settings, tensors), settings["bandwidth"]
+    d_pre, d_theta = np.zeros_like(pre), np.zeros_like(theta)
+    for (row, i), h in np.ndenumerate(pre):
+        on = h > theta[i]
+        half = settings["kernel_on"] == "magnitude"
+        jump = _kernel(((max(h, 0.0) if half else h) - theta[i]) / width, settings["kernel"]) / width
+        step = _kernel(((h if on else 0.0) - theta[i]) / width, settings["kernel"]) / width if half else jump
+        moved = theta[i] * jump * above["code"][row, i] + step * above["active"][row, i]
+        d_theta[i] -= moved
+        d_pre[row, i] = above["code"][row, i] * on + (moved if settings["to_input"] else 0.0)
+    if settings["parametrisation"] == "log_theta":
+        return {"pre": d_pre, "log_theta": d_theta * theta}
+    return {"pre": d_pre, "theta": d_theta}
+
+
+def _sae(spec):
+    document = base()
+    document["graph"]["gate"] = spec
+    document["losses"]["sparsity"] = {"kind": "l0", "weight": 0.1}
+    return document
+
+
+EXAMPLE = Example(
+    settings={"threshold": 0.3, "bandwidth": 0.7},
+    cases=(
+        *(Case({"kernel": kernel}) for kernel in ("rectangle", "triangle", "sigmoid", "gaussian")),
+        Case({"parametrisation": "log_theta"}),
+        Case({"kernel_on": "magnitude"}),
+        Case({"kernel_on": "magnitude", "to_input": True, "kernel": "gaussian"}),
+        Case({"to_input": True}),
+    ),
+    fields={
+        "threshold": Two(0.1, 0.5),
+        "bandwidth": Two(0.3, 1.5),
+        "kernel": Two("rectangle", "triangle"),
+        "parametrisation": Two("theta", "log_theta"),
+        "kernel_on": Two("pre", "magnitude"),
+        "to_input": Two(False, True),
+    },
+    reference=reference,
+    reference_grad=reference_grad,
+    sae=_sae,
+)
+
+
+def _gate(**settings) -> JumpReLU:
+    return JumpReLU(JumpReLU.Spec(**settings), Sizes(2, 3))
+
+
+def test_values_above_the_threshold_pass_unchanged():
+    out = _gate(threshold=1.0)(torch.tensor([[0.9, 1.0, 1.5]]))
+    assert out["code"].tolist() == [[0.0, 0.0, 1.5]]
+    assert out["active"].tolist() == [[0.0, 0.0, 1.0]]
+
+
+@pytest.mark.parametrize(("kernel_on", "felt"), [("pre", [-1.0, -1.0, 0.0]), ("magnitude", [0.0, -1.0, 0.0])])
+def test_full_and_half_kernel(kernel_on: str, felt: list[float]):
+    """Just below, just above and far above a threshold of 1 with bandwidth 1: the paper's pseudo-code feels only those above."""
+    gate = _gate(threshold=1.0, bandwidth=1.0, kernel_on=kernel_on)
+    gate(torch.tensor([[0.8, 1.2, 3.0]]))["active"].sum().backward()
+    assert gate.theta.grad.tolist() == felt
+
+
+def test_a_threshold_below_zero_is_set_back():
+    gate = _gate()
+    gate.theta.data = torch.tensor([-1.0, 0.0, 2.0])
+    gate.renormalise({"theta": gate.theta.data})
+    assert gate.theta.tolist() == [0.0, 0.0, 2.0]
+
+
+def test_the_pseudo_gradient_is_that_of_the_expected_count():
+    """The mean pseudo-gradient estimates the derivative of E 1[h > theta], minus the density at theta (kernel density estimate)."""
+    torch.manual_seed(0)
+    gate = _gate(threshold=0.7, bandwidth=0.2)
+    gate(torch.randn(200_000, 3))["active"].mean(0).sum().backward()
+    density = math.exp(-(0.7**2) / 2) / math.sqrt(2 * math.pi)
+    assert gate.theta.grad.tolist() == pytest.approx([-density] * 3, rel=0.03)

@@ -1,0 +1,158 @@
+"""Blocks of one slot can stand in for each other: what the types allow trains, what they forbid is refused, naming the wire."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+from typing import Any
+
+import pytest
+import torch
+
+from archsearch.assembler.build import assemble
+from archsearch.assembler.parse import parse
+from archsearch.blocks.catalogue import catalogue
+from archsearch.blocks.signals import Signal
+from archsearch.errors import AssemblyError
+from archsearch.training.loop import train
+from archsearch.training.looped import Looped
+from archsearch.training.member import start
+from archsearch.training.stacked import Stacked
+from tests.blocks.harness import data, example, kinds
+
+Choice = tuple[str | None, ...]
+
+
+def _losses() -> list[str | None]:
+    return [None, *(kind for kind in kinds("loss") if kind != "squared_error")]
+
+
+FACTORS: list[list[Any]] = [
+    kinds("encoder"),
+    kinds("gate"),
+    [None, *kinds("level")],
+    [*kinds("decoder"), "linear_decoder/free"],
+    _losses(),
+    [None, *kinds("revival")],
+]
+
+ALL = [pick for pick in product(*FACTORS)]
+
+
+def _legal(pick: Choice) -> bool:
+    """By the types alone: a loss that reads `active` needs a gate that gives it."""
+    _, gate, _, _, loss, _ = pick
+    wanted = {port.types for port in catalogue()[loss].inputs.values()} if loss else set()
+    return (Signal.ACTIVE,) not in wanted or Signal.ACTIVE in catalogue()[gate].outputs.values()
+
+
+def _pairwise(rows: list[Choice]) -> list[Choice]:
+    """Picks rows, greedily, until every pair of choices that occurs in any row occurs in a picked one."""
+
+    def pairs(row: Choice) -> set[Any]:
+        return {((i, row[i]), (j, row[j])) for i, j in combinations(range(len(row)), 2)}
+
+    missing = set().union(*map(pairs, rows))
+    found = []
+    while missing:
+        best = max(rows, key=lambda row: len(pairs(row) & missing))
+        found.append(best)
+        missing -= pairs(best)
+    return found
+
+
+def _document(pick: Choice, **more: Any) -> dict[str, Any]:
+    encoder, gate, level, decoder, loss, revival = pick
+
+    def spec(kind: str) -> dict[str, Any]:
+        return {"kind": kind, **example(kind).settings}
+
+    kind, _, norm = decoder.partition("/")
+    graph = {"center": "pre_bias", "encoder": spec(encoder), "gate": spec(gate)}
+    graph |= {"level": spec(level)} if level else {}
+    graph["decoder"] = {"kind": kind, "norm": norm} if norm else spec(kind)
+    document = {"width": 8, "graph": graph, "training": {"tokens": 160, "batch": 16, **more}}
+    if loss:
+        document["losses"] = {"term": spec(loss)}
+    if revival:
+        document["revival"] = {"kind": revival}
+    return document
+
+
+def _name(pick: Choice) -> str:
+    return "-".join(str(part) for part in pick)
+
+
+def _takes_two_steps(pick: Choice) -> None:
+    groups = [[start(parse(_document(pick, seed=seed)), data(), data(), precision="float64") for seed in (0, 1)] for _ in range(2)]
+    train(groups[0], Looped(), until_frac=0.2)
+    train(groups[1], Stacked(), until_frac=0.2)
+    for alone, stacked in zip(*groups):
+        assert alone.step == stacked.step == 2 and alone.failure is None
+        for name, value in alone.sae.state_dict().items():
+            assert value.isfinite().all(), name
+            torch.testing.assert_close(stacked.sae.state_dict()[name], value, rtol=1e-9, atol=1e-12)
+
+
+LEGAL = [pick for pick in ALL if _legal(pick)]
+
+
+@pytest.mark.parametrize("pick", _pairwise(LEGAL), ids=_name)
+def test_every_pair_of_choices_trains_alike_in_both_executors(pick: Choice):
+    _takes_two_steps(pick)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pick", LEGAL, ids=_name)
+def test_every_choice_trains_alike_in_both_executors(pick: Choice):
+    _takes_two_steps(pick)
+
+
+@pytest.mark.parametrize("pick", _pairwise([pick for pick in ALL if not _legal(pick)]), ids=_name)
+def test_choices_the_types_forbid_are_refused(pick: Choice):
+    with pytest.raises(AssemblyError, match=r"losses\.term.*active"):
+        assemble(parse(_document(pick)), model=6)
+
+
+WRONG = {
+    "a decoder reads pre-activations": ({"decoder": {"kind": "linear_decoder", "from": "encoder"}}, "encoder.pre -> decoder.code"),
+    "an encoder reads a code": ({"decoder": {"kind": "linear_encoder"}}, "gate.code -> decoder.x"),
+    "a gate reads the input": ({"gate": {"kind": "relu", "from": "x"}}, "x -> gate.pre"),
+    "a gate reads a code": ({"second": {"kind": "relu", "from": "gate"}}, "gate.code -> second.pre"),
+    "a dictionary that is a bias": (
+        {"decoder": {"kind": "linear_decoder", "norm": "free", "from": {"code": "gate", "dictionary": "center.x"}}},
+        "center.x -> decoder.dictionary",
+    ),
+}
+
+
+@pytest.mark.parametrize(("graph", "wire"), WRONG.values(), ids=WRONG.keys())
+def test_a_wire_of_the_wrong_type_is_named(graph: dict[str, Any], wire: str):
+    document = _document(("linear_encoder", "relu", None, "linear_decoder", None, None))
+    document["graph"] |= graph
+    with pytest.raises(AssemblyError) as caught:
+        assemble(parse(document), model=6)
+    assert wire in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("losses", "what"),
+    [
+        ({"term": {"kind": "l0", "of": "gate"}}, "gate.code -> losses/term.active: port 'active' takes active; got code"),
+        ({"term": {"kind": "l1", "of": "encoder"}}, "encoder.pre -> losses/term.code: port 'code' takes code; got pre"),
+        ({"term": {"kind": "aux_k", "of": "gate"}}, "gate.code -> losses/term.pre: port 'pre' takes pre; got code"),
+    ],
+)
+def test_a_loss_on_the_wrong_signal_is_refused(losses: dict[str, Any], what: str):
+    document = {**_document(("linear_encoder", "relu", None, "linear_decoder", None, None)), "losses": losses}
+    with pytest.raises(AssemblyError) as caught:
+        assemble(parse(document), model=6)
+    assert what in str(caught.value)
+
+
+def test_a_length_the_run_never_reaches_is_refused():
+    document = _document(("linear_encoder", "relu", None, "linear_decoder", None, None))
+    document["losses"] = {"dead": {"kind": "aux_k", "dead_after_tokens": 145}}
+    with pytest.raises(AssemblyError, match=r"losses\.dead\.dead_after_tokens: 145 tokens.*cannot act"):
+        assemble(parse(document), model=6)
+    document["losses"]["dead"]["dead_after_tokens"] = 144
+    assemble(parse(document), model=6)

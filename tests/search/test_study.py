@@ -1,0 +1,193 @@
+"""Studies: what they do, in which order, and that stopping them anywhere loses and changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archsearch.errors import Interrupted, InvalidInput, StudyError
+from archsearch.search import runner
+from archsearch.search.ledger import Ledger, database_url, read_study
+from archsearch.search.lock import only_one
+from archsearch.search.records import Status, StudyRecord, TrialRecord, front
+from archsearch.search.study import Options, run_study
+
+OPTIONS = Options(precision="float32", device="cpu")
+
+
+def essence(record: StudyRecord) -> list[tuple[Any, ...]]:
+    """Returns what must not depend on when a study was stopped."""
+    numbers = ("l0", "fvu", "dead_frac", "gamma")
+    return [
+        (t.number, t.ask, t.level, t.baseline, t.state, t.run, t.params, [t.measurements.get(name) for name in numbers]) for t in record.trials
+    ]
+
+
+@pytest.fixture
+def whole(space: Path, tmp_path: Path) -> StudyRecord:
+    return run_study(space, replace(OPTIONS, out=tmp_path / "whole"))
+
+
+def test_baselines_come_first_then_structures_at_several_levels(whole: StudyRecord) -> None:
+    assert [t.baseline for t in whole.trials] == ["topk"] * 3 + [None] * 6
+    assert [(t.ask, t.level) for t in whole.trials] == [(ask, level) for ask in range(3) for level in range(3)]
+    assert all(t.state == "complete" for t in whole.trials)
+    assert whole.stopped
+    for ask in (1, 2):
+        structures = {tuple((k, v) for k, v in t.params.items() if not k.endswith((".k", ".weight"))) for t in whole.trials if t.ask == ask}
+        assert len(structures) == 1
+
+
+def test_every_trial_has_its_spec_receipt_and_measurements(whole: StudyRecord) -> None:
+    for trial in whole.trials:
+        assert trial.spec["training"]["tokens"] == 2560
+        assert {"l0", "fvu", "dead_frac", "gamma", "parameters", "flops", "seconds"} <= set(trial.measurements)
+        assert trial.words and trial.arch and trial.run
+        assert trial.history[-1][0] == 40
+
+
+def test_the_same_command_again_changes_nothing(space: Path, tmp_path: Path, whole: StudyRecord) -> None:
+    again = run_study(space, replace(OPTIONS, out=tmp_path / "whole"))
+    assert essence(again) == essence(whole)
+
+
+def test_more_trials_go_on_where_the_study_ended(space: Path, tmp_path: Path, whole: StudyRecord) -> None:
+    more = run_study(space, replace(OPTIONS, out=tmp_path / "whole", trials=9))
+    assert essence(more)[:9] == essence(whole)
+    assert len(more.trials) == 12
+
+
+@pytest.mark.parametrize("after", [1, 4, 7])
+def test_stopped_and_resumed_is_the_same_study(
+    after: int, space: Path, tmp_path: Path, whole: StudyRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    train = runner.train
+
+    def stopping(members: Any, executor: Any, tick: Any = None, stop: Any = None) -> None:
+        nonlocal calls
+        calls += 1
+        chunks = 0
+
+        def enough() -> bool:
+            nonlocal chunks
+            chunks += 1
+            return calls == (after + 2) // 3 and chunks > after
+
+        if calls == (after + 2) // 3:
+            monkeypatch.setattr(study_runner, "stop", enough)
+            train(members, executor, tick=tick, stop=enough)
+        else:
+            train(members, executor, tick=tick, stop=stop)
+
+    study_runner: Any = None
+    original = runner.Runner.run
+
+    def run(self: Any, rows: Any) -> bool:
+        nonlocal study_runner
+        study_runner = self
+        return original(self, rows)
+
+    monkeypatch.setattr(runner, "train", stopping)
+    monkeypatch.setattr(runner.Runner, "run", run)
+    options = replace(OPTIONS, out=tmp_path / "parts")
+    with pytest.raises(Interrupted, match="the same command goes on"):
+        run_study(space, options)
+    monkeypatch.setattr(runner, "train", train)
+    assert list((tmp_path / "parts" / "checkpoints").glob("*.safetensors"))
+    resumed = run_study(space, options)
+    assert essence(resumed) == essence(whole)
+    assert not list((tmp_path / "parts" / "checkpoints").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("where", ["finish", "told", "add_trials"])
+def test_a_crash_at_any_write_loses_nothing(
+    where: str, space: Path, tmp_path: Path, whole: StudyRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = getattr(Ledger, where)
+    calls = 0
+
+    def crashing(self: Ledger, *args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == (2 if where == "add_trials" else 5):
+            raise RuntimeError("power cut")
+        return original(self, *args)
+
+    options = replace(OPTIONS, out=tmp_path / "parts")
+    monkeypatch.setattr(Ledger, where, crashing)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run_study(space, options)
+    monkeypatch.setattr(Ledger, where, original)
+    resumed = run_study(space, options)
+    assert essence(resumed) == essence(whole)
+
+
+def test_a_changed_space_is_refused_with_the_difference(space: Path, tmp_path: Path, whole: StudyRecord) -> None:
+    space.write_text(space.read_text().replace("width: 48", "width: 64"))
+    with pytest.raises(StudyError, match=r"width: 48 -> 64"):
+        run_study(space, replace(OPTIONS, out=tmp_path / "whole"))
+    assert essence(read_study(tmp_path / "whole")) == essence(whole)
+
+
+def test_a_second_coordinator_is_refused(space: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "busy"
+    folder.mkdir()
+    with only_one(folder), pytest.raises(StudyError, match="another process"):
+        run_study(space, replace(OPTIONS, out=folder))
+
+
+def test_unknown_options_are_refused_before_anything_is_written(space: Path, tmp_path: Path) -> None:
+    for options in (Options(executor="looping"), Options(sampler="tpee"), Options(device="tpu:99")):
+        with pytest.raises(InvalidInput):
+            run_study(space, replace(options, out=tmp_path / "none"))
+    assert not (tmp_path / "none" / "study.db").exists()
+
+
+def test_both_executors_give_the_same_study(space: Path, tmp_path: Path) -> None:
+    options = replace(OPTIONS, precision="float64")
+    one = run_study(space, replace(options, out=tmp_path / "one", executor="looped", trials=3))
+    other = run_study(space, replace(options, out=tmp_path / "other", executor="stacked", trials=3))
+    for a, b in zip(one.trials, other.trials, strict=True):
+        assert a.run == b.run
+        assert a.measurements["fvu"] == pytest.approx(b.measurements["fvu"], rel=1e-9)
+
+
+def test_observers_are_told_and_the_front_is_undominated(space: Path, tmp_path: Path) -> None:
+    told: list[Status] = []
+    record = run_study(space, replace(OPTIONS, out=tmp_path / "seen"), told.append)
+    assert told[-1].done == told[-1].planned == 9
+    kept = front(record.trials, record.band)
+    assert tuple(kept) == told[-1].front
+    for trial in record.trials:
+        inside = record.band[0] <= trial.measurements["l0"] <= record.band[1]
+        beaten = any(dominates(other, trial) for other in record.trials if record.band[0] <= other.measurements["l0"] <= record.band[1])
+        if inside and not beaten:
+            assert any(t.measurements["l0"] == trial.measurements["l0"] for t in kept)
+        else:
+            assert trial not in kept
+
+
+def dominates(one: TrialRecord, other: TrialRecord) -> bool:
+    a, b = ((t.measurements["l0"], t.measurements["fvu"]) for t in (one, other))
+    return a != b and a[0] <= b[0] and a[1] <= b[1]
+
+
+def test_a_diverging_trial_is_reported_and_the_rest_goes_on(space: Path, tmp_path: Path) -> None:
+    space.write_text(space.read_text().replace("[0.001, 0.01]", "[1.0e+30, 1.0e+31]"))
+    record = run_study(space, replace(OPTIONS, out=tmp_path / "wild"))
+    searched = [t for t in record.trials if t.baseline is None]
+    assert all(t.state == "failed" and "finite" in t.message for t in searched)
+    assert all(t.state == "complete" for t in record.trials if t.baseline)
+
+
+def test_optuna_holds_the_same_trials(space: Path, tmp_path: Path, whole: StudyRecord) -> None:
+    import optuna
+
+    study = optuna.load_study(study_name="tiny", storage=database_url(tmp_path / "whole"))
+    assert [t.state.name for t in study.trials] == ["COMPLETE"] * 9
+    assert [t.user_attrs["archsearch:run"] for t in study.trials] == [t.run for t in whole.trials]
+    assert [t.values[1] for t in study.trials] == [t.measurements["fvu"] for t in whole.trials]

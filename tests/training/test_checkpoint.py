@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from archsearch.assembler.parse import parse
+from archsearch.errors import DataError
+from archsearch.training.checkpoint import load_member, save_member
+from archsearch.training.loop import train
+from archsearch.training.looped import Looped
+from archsearch.training.member import Member, start
+from tests.blocks.harness import base, data
+
+
+def _fresh(k: int = 2, **training: Any) -> Member:
+    document = base(**{"tokens": 16 * 40, **training})
+    document["graph"] |= {"gate": {"kind": "batch_topk", "k": k}, "decoder": "linear_decoder"}
+    document["losses"] = {"dead": {"kind": "aux_k", "dead_after_tokens": 48}}
+    document["revival"] = {"kind": "anthropic_resampling", "at_frac": [0.5, 0.75], "window_frac": 0.125}
+    return start(parse(document), data(), data())
+
+
+@pytest.mark.parametrize("half", [0.5, 0.6], ids=["at-an-event", "between-events"])
+def test_half_a_run_saved_and_continued_equals_a_straight_one_bit_for_bit(tmp_path: Path, half: float):
+    straight, first, second = _fresh(), _fresh(), _fresh()
+    train([straight], Looped())
+    train([first], Looped(), until_frac=half)
+    save_member(first, tmp_path / "a.safetensors")
+    load_member(second, tmp_path / "a.safetensors")
+    assert second.step == first.step == round(40 * half) and second.history == first.history
+    train([second], Looped())
+    assert second.history == straight.history and second.events == straight.events
+    for name, value in straight.sae.state_dict().items():
+        assert torch.equal(second.sae.state_dict()[name], value), name
+    for name, moments in straight.moments.items():
+        for key, value in moments.items():
+            assert torch.equal(second.moments[name][key], value)
+
+
+def test_nothing_partial_is_left_behind(tmp_path: Path):
+    save_member(_fresh(), tmp_path / "deep" / "a.safetensors")
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.safetensors"]
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path):
+    path = tmp_path / "a.safetensors"
+    save_member(_fresh(), path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match="cannot be read"):
+        load_member(_fresh(), path)
+
+
+def test_another_architecture_is_refused(tmp_path: Path):
+    save_member(_fresh(k=2), tmp_path / "a.safetensors")
+    with pytest.raises(DataError, match="another architecture"):
+        load_member(_fresh(k=3), tmp_path / "a.safetensors")
