@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic import Field as Field
+from pydantic_core import PydanticCustomError
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -16,15 +17,16 @@ class SpecModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
-    @field_validator("*", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _no_truth_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+    def _no_truth_for_numbers(cls, data: Any) -> Any:
         """Refuses `true` where a number belongs: Python would take it for 1."""
-        if isinstance(value, bool) and info.field_name is not None:
-            types = get_args(cls.model_fields[info.field_name].annotation) or (cls.model_fields[info.field_name].annotation,)
-            if bool not in types and (int in types or float in types):
-                raise ValueError("Input should be a number")
-        return value
+        for name, value in data.items() if isinstance(data, dict) else ():
+            field = cls.model_fields.get(name)
+            types = (get_args(field.annotation) or (field.annotation,)) if field else ()
+            if isinstance(value, bool) and bool not in types and (int in types or float in types):
+                raise PydanticCustomError("truth_for_number", "`{name}` must be a number", {"name": name})
+        return data
 
 
 class Wire(SpecModel):
