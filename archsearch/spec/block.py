@@ -7,7 +7,6 @@ from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic import Field as Field
-from pydantic_core import PydanticCustomError
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -20,13 +19,16 @@ class SpecModel(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_truth_for_numbers(cls, data: Any) -> Any:
-        """Refuses `true` where a number belongs: Python would take it for 1."""
-        for name, value in data.items() if isinstance(data, dict) else ():
+        """Makes `true` where a number belongs a word, so that it is refused: Python would take it for 1."""
+        if not isinstance(data, dict):
+            return data
+        found = dict(data)
+        for name, value in data.items():
             field = cls.model_fields.get(name)
             types = (get_args(field.annotation) or (field.annotation,)) if field else ()
             if isinstance(value, bool) and bool not in types and (int in types or float in types):
-                raise PydanticCustomError("truth_for_number", "`{name}` must be a number", {"name": name})
-        return data
+                found[name] = str(value).lower()
+        return found
 
 
 class Wire(SpecModel):

@@ -52,20 +52,26 @@ def test_adam_walks_as_torch_does(adam: dict[str, float]):
         torch.testing.assert_close(value, expected.detach(), rtol=1e-10, atol=1e-12)
 
 
-def test_a_whole_run_equals_a_loop_written_with_torch():
-    """Loss, clipping, Adam and the schedule together."""
+@pytest.mark.parametrize("norm", ["free", "unit"])
+def test_a_whole_run_equals_a_loop_written_with_torch(norm: str):
+    """Loss, projection, clipping, Adam, the schedule and renormalisation together, in this order."""
     schedule = {"kind": "warmup_decay", "warmup_frac": 0.2, "decay_frac": 0.4}
-    member = _member(optimizer={"kind": "adam", "lr": 0.05}, schedule=schedule, clip_norm=0.5)
+    member = _member(norm, optimizer={"kind": "adam", "lr": 0.05}, schedule=schedule, clip_norm=0.5)
     copied = copy.deepcopy(member.sae)
     oracle = torch.optim.Adam(copied.parameters(), lr=0.05)
+    rows = copied.block("decoder").dictionary
     for step in range(STEPS):
         share = step / STEPS
         for group in oracle.param_groups:
             group["lr"] = 0.05 * min(share / 0.2, 1) * min((1 - share) / 0.4, 1)
         oracle.zero_grad()
         copied(member.batches.at(step), _numbers(share))[0].backward()
+        if norm == "unit":
+            rows.grad -= (rows.grad * rows.data).sum(-1, keepdim=True) * rows.data
         torch.nn.utils.clip_grad_norm_(copied.parameters(), 0.5)
         oracle.step()
+        if norm == "unit":
+            rows.data /= rows.data.norm(dim=-1, keepdim=True)
     Looped().advance([member], STEPS)
     for value, expected in zip(member.sae.parameters(), copied.parameters()):
         torch.testing.assert_close(value, expected, rtol=1e-9, atol=1e-12)

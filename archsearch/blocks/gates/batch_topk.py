@@ -44,7 +44,7 @@ class BatchTopK(Gate):
     @classmethod
     def l0_range(cls, spec: Spec) -> tuple[float, float]:
         """Returns the least and the most latents a row may have on, as far as settings alone tell."""
-        return (spec.k, spec.k)
+        return (float(spec.k), float(spec.k))
 
     def forward(self, pre: Float[Tensor, "batch latent"]) -> Out:
         rows = pre.shape[0]

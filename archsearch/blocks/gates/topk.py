@@ -35,7 +35,7 @@ class TopK(Gate):
     @classmethod
     def l0_range(cls, spec: Spec) -> tuple[float, float]:
         """Returns the least and the most latents a row may have on, as far as settings alone tell."""
-        return (spec.k, spec.k)
+        return (float(spec.k), float(spec.k))
 
     def forward(self, pre: Float[Tensor, "batch latent"]) -> Out:
         kept = pre.topk(self.k_bound, dim=-1)
