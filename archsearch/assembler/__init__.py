@@ -8,6 +8,7 @@ __getattr__, __dir__ = lazy(
         "SAE": "archsearch.assembler.sae",
         "assemble": "archsearch.assembler.build",
         "Assembly": "archsearch.assembler.build",
+        "load_sae": "archsearch.assembler.build",
         "Receipt": "archsearch.assembler.receipt",
         "parse": "archsearch.assembler.parse",
     },

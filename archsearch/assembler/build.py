@@ -5,12 +5,16 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from archsearch.assembler.checks import check_outputs, check_reads, infer
 from archsearch.assembler.graph import Dictionary, Graph, Node, ResolvedWire
+from archsearch.assembler.parse import parse
 from archsearch.assembler.receipt import Receipt, write_receipt
 from archsearch.assembler.sae import SAE
 from archsearch.assembler.scopes import Item, Scope, lay_out
@@ -22,7 +26,7 @@ from archsearch.blocks.optimizers._base import Optimizer
 from archsearch.blocks.revivals._base import Revival
 from archsearch.blocks.schedules._base import Schedule
 from archsearch.blocks.signals import PARAMETERS, Port, Sizes
-from archsearch.errors import AssemblyError, InvalidInput, Problem
+from archsearch.errors import AssemblyError, DataError, InvalidInput, Problem
 from archsearch.spec.block import NestedSpec
 
 T = TypeVar("T", bound=Block)
@@ -68,6 +72,22 @@ def _of(slot: type[T], spec: Any, blocks: Catalogue) -> T:
     block = blocks[spec.kind](spec)
     assert isinstance(block, slot), f"{spec.kind} is no {slot.__name__}"  # the grammar let it in
     return block
+
+
+def load_sae(
+    document: dict[str, Any], weights: str | Path, model: int, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> SAE:
+    """Returns a trained SAE from its spec and its weights (a `.safetensors` file as studies and `archsearch train` write them).
+
+    Raises:
+        DataError: the weights cannot be read, or belong to another architecture.
+    """
+    sae = assemble(parse(document), model=model, device=device, dtype=dtype).sae
+    try:
+        sae.load_state_dict(load_file(weights, device=str(device)))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise DataError(f"{weights}: cannot be loaded as this SAE ({error})") from None
+    return sae.eval()
 
 
 def wire(spec: Any, model: int, blocks: Catalogue) -> Graph:

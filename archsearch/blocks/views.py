@@ -49,9 +49,10 @@ class DictionaryView:
 class SAEView:
     """One SAE as an event sees it.
 
-    `dictionaries`: in the spec's order; `biases`: (input name, [model] vector added to its reconstruction); `free`: parameters with no latent
-    axis first that no other field holds and that start drawn; `run_rows`: rows of the whole run; `sample(n, generator)`: rows of the train split by input
-    name; `signals(rows)`: every signal computed from them at inference; `row_loss(rows)`: squared error of each row, in scaled units.
+    `dictionaries`: in the spec's order; `biases`: (input name, [model] vector added to its reconstruction); `free`: parameters with no
+    latent axis first that no other field holds and that start drawn; `run_rows`: rows of the whole run; `sample(n, generator)`: rows of the
+    train split by input name; `signals(rows)`: every signal computed from them at inference; `row_loss(rows)`: squared error of each row,
+    in scaled units.
     """
 
     dictionaries: list[DictionaryView]

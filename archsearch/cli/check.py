@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from archsearch import recipes
 from archsearch.assembler.build import assemble
 from archsearch.assembler.check import check_space
+from archsearch.assembler.words import in_words
 from archsearch.cli.estimate import Estimate, Probe, cost_of_sae, cost_of_space, known_width
 from archsearch.cli.inputs import is_space, machine_of, read_spec
 from archsearch.errors import InvalidInput
 from archsearch.reporting.live import duration
-from archsearch.reporting.words import in_words
+from archsearch.search.study import baseline_trees
 from archsearch.spec.space import Space
 from archsearch.spec.yaml import load
 
@@ -45,8 +45,8 @@ def check(args: Namespace) -> int:
 
 def _space(args: Namespace) -> tuple[dict[str, Any], Estimate | None]:
     space = Space.load(args.file)
-    known = {name: recipes.recipe(name) for name in recipes.names()}
-    checked = check_space(space, model=args.d_model or known_width(space.activations) or WIDTH, recipes=known)
+    model = args.d_model or known_width(space.activations) or WIDTH
+    checked = check_space(space, model=model, recipes=baseline_trees(space))
     study, holes = space.study, list(space.parameters())
     baselines = ", ".join(space.baselines) or "none"
     swept = [name for name in checked.swept if name]

@@ -14,15 +14,14 @@ from typing import Any
 
 import torch
 
-from archsearch import recipes
 from archsearch.activations.bridge import LanguageModel
 from archsearch.activations.model import BUNDLED
 from archsearch.activations.source import open_activations
 from archsearch.assembler.parse import parse
+from archsearch.assembler.words import in_words
 from archsearch.cli.inputs import Machine
 from archsearch.evaluation.metrics import evaluate
-from archsearch.reporting.words import in_words
-from archsearch.search.jobs import fitted
+from archsearch.search.study import baseline_trees
 from archsearch.spec.activations import BundledSource, FileSource, ModelSource, SyntheticSource
 from archsearch.spec.space import Space, corners
 from archsearch.spec.template import Filled, Template
@@ -114,8 +113,7 @@ def cost_of_space(space: Space, machine: Machine, d_model: int | None = None) ->
     data = _data(space.activations, machine.device, d_model)
     study = space.study
     searched = [_probe(filled.document, data, machine) for filled in _structures(space.template)]
-    trees = space.baselines if isinstance(space.baselines, dict) else {name: recipes.recipe(name) for name in space.baselines}
-    tuned = [_baseline(name, tree, space, data, machine) for name, tree in trees.items()]
+    tuned = [_baseline(name, tree, data, machine) for name, tree in baseline_trees(space).items()]
     each = study.baseline_asks * study.sweep
     runs = [(study.trials / len(searched), probe) for probe in searched] + [(each, probe) for probe in tuned]
     return _estimate(runs, data, machine, spliced=isinstance(space.activations, (BundledSource, ModelSource)))
@@ -140,8 +138,8 @@ def _structures(template: Template) -> list[Filled]:
     return [found[round(index * (len(found) - 1) / (MOST_PROBES - 1))] for index in range(MOST_PROBES)]
 
 
-def _baseline(name: str, tree: dict[str, Any], space: Space, data: _Data, machine: Machine) -> Probe:
-    filled = _structures(Template.read(fitted(tree, space.sae), root=("baselines", name)))[0]
+def _baseline(name: str, tree: dict[str, Any], data: _Data, machine: Machine) -> Probe:
+    filled = _structures(Template.read(tree, root=("baselines", name)))[0]
     return _probe(filled.document, data, machine, name)
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from safetensors.torch import save_file
 
 from archsearch.activations.data import Activations
+from archsearch.assembler.words import in_words
 from archsearch.cli.harvest import open_with_progress
 from archsearch.cli.inputs import Machine, SpecFile, machine_of, read_activations, read_spec
 from archsearch.errors import ArchsearchError, InvalidInput
@@ -21,7 +22,6 @@ from archsearch.evaluation.metrics import evaluate
 from archsearch.reporting.front import plain
 from archsearch.reporting.live import duration, watch
 from archsearch.reporting.results import write_json, write_whole
-from archsearch.reporting.words import in_words
 from archsearch.search.jobs import Setting, run_hash
 from archsearch.search.provenance import provenance
 from archsearch.search.records import Status

@@ -10,7 +10,9 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from archsearch.assembler.build import load_sae
 from archsearch.assembler.parse import parse
+from archsearch.assembler.sae import SAE
 from archsearch.errors import DataError, InvalidInput
 from archsearch.evaluation.metrics import evaluate
 from archsearch.search.ledger import Ledger
@@ -39,6 +41,7 @@ class Runner:
     device: str
     precision: str
     band: tuple[float, float]
+    objectives: tuple[str, ...]
     planned: int
     stop: Callable[[], bool]
     observe: Observer
@@ -112,14 +115,34 @@ class Runner:
         receipt = member.assembly.receipt
         found = evaluate(member.sae, self.activations.split("validate")).as_dict()
         found |= {"parameters": receipt.parameters, "flops": receipt.flops, "seconds": round(member.seconds, 3)}
-        splicer = self.activations.splicer("validate")
-        if splicer is not None and self.band[0] <= found["l0"] <= self.band[1]:
-            spliced = splicer.cross_entropy(member.sae.reconstruct)
-            found |= {"ce_recovered": spliced.recovered, "ce": spliced.spliced, "ce_clean": spliced.clean}
+        if "ce_recovered" in self.objectives:
+            found |= self._spliced(member.sae)
         return found
 
+    def _spliced(self, sae: SAE) -> dict[str, float]:
+        splicer = self.activations.splicer("validate")
+        if splicer is None:
+            return {}
+        spliced = splicer.cross_entropy(sae.reconstruct)
+        return {"ce_recovered": spliced.recovered, "ce": spliced.spliced, "ce_clean": spliced.clean}
+
+    def splice_best(self) -> None:
+        """Measures what the language model loses to the SAEs of the front and of each baseline's front, from their kept weights."""
+        kept = {trial.number: trial for trial in self.ledger.trials()}
+        waiting = [n for n in sorted(self._best(list(kept.values()))) if "ce_recovered" not in kept[n].measurements]
+        for index, number in enumerate(waiting):
+            path = self._weights(number)
+            if self.stop() or not path.exists():
+                continue
+            self.notice("splicing the best into the model", force=True, step_frac=index / len(waiting))
+            sae = load_sae(kept[number].spec, path, self.activations.d_model, device=self.device)
+            self.ledger.measure(number, self._spliced(sae))
+
+    def _weights(self, number: int) -> Path:
+        return self.folder / "saes" / f"{number}.safetensors"
+
     def _keep(self, number: int, member: Member) -> None:
-        path = self.folder / "saes" / f"{number}.safetensors"
+        path = self._weights(number)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         save_file({name: value.detach().cpu().contiguous() for name, value in member.sae.state_dict().items()}, partial)
@@ -159,12 +182,16 @@ class Runner:
 
     def _prune(self, trials: list[TrialRecord]) -> None:
         """Keeps weights only of the front and of each baseline's best; the rest can be trained again from their specs."""
-        kept = {trial.number for trial in front(trials, self.band)}
-        for name in {trial.baseline for trial in trials if trial.baseline}:
-            kept |= {trial.number for trial in front([t for t in trials if t.baseline == name], self.band)}
+        kept = self._best(trials)
         for path in (self.folder / "saes").glob("*.safetensors"):
             if path.stem.isdigit() and int(path.stem) not in kept:
                 path.unlink()
+
+    def _best(self, trials: list[TrialRecord]) -> set[int]:
+        kept = {trial.number for trial in front(trials, self.band)}
+        for name in {trial.baseline for trial in trials if trial.baseline}:
+            kept |= {trial.number for trial in front([t for t in trials if t.baseline == name], self.band)}
+        return kept
 
     def _tick(self, rows: int, members: int) -> None:
         self.rows_trained += rows

@@ -191,8 +191,9 @@ class _Study:
         self.fields = catalogue().sparsity
         run = Stacked() if executor == "stacked" else Looped()
         precision = settings["precision"]
+        objectives = tuple(settings["objectives"])
         self.runner = Runner(
-            ledger, self.sampling, activations, run, folder, device, precision, band, _planned(space), stop, tell
+            ledger, self.sampling, activations, run, folder, device, precision, band, objectives, _planned(space), stop, tell
         )
 
     def run(self) -> bool:
@@ -216,7 +217,8 @@ class _Study:
             last = {row.number for row in cohort}
             barren = barren + 1 if all(t.copied_from is not None for t in self.ledger.trials() if t.number in last) else 0
             ask = max(row.ask for row in cohort) + 1
-        return True
+        self.runner.splice_best()
+        return not self.stop()
 
     def _expect(self) -> None:
         finished = sum(trial.state != "running" for trial in self.ledger.trials())

@@ -108,7 +108,7 @@ class Paper(SpecModel):
     where: str = Field(description="Section, equation or page.")
 
 
-def refuse_idle(spec: Model, fields: Iterable[str], because: str) -> Model:
+def refuse_unused(spec: Model, fields: Iterable[str], because: str) -> Model:
     """Returns `spec`, for use as a model validator, if each of `fields` holds its default: a setting that cannot act must not be set.
 
     Comparing with the default, not with what was written, lets a full dump be read back.

@@ -68,7 +68,10 @@ graph:
   root: {kind: sae, width: 8, graph: {encoder: linear_encoder, gate: {kind: topk, k: 1}, decoder: linear_decoder}}
   rest: {kind: subtract, from: [x, root]}
   left:
-    {kind: sae, width: 8, from: rest, graph: {encoder: linear_encoder, gate: {kind: topk, k: 1}, decoder: {kind: linear_decoder, bias: false}}}
+    kind: sae
+    width: 8
+    from: rest
+    graph: {encoder: linear_encoder, gate: {kind: topk, k: 1}, decoder: {kind: linear_decoder, bias: false}}
   right:
     kind: sae
     width: 8

@@ -54,8 +54,8 @@ class Two:
 class Example:
     """What the contract tests need to know of one block.
 
-    `reference(settings, ports, tensors)` returns outputs (and new state) by name; `tensors` are parameters and state. `reference_grad` takes
-    the upstream gradients too and returns gradients by name: given for blocks that write their own; the others' are checked against
+    `reference(settings, ports, tensors)` returns outputs (and new state) by name; `tensors` are parameters and state. `reference_grad`
+    takes the upstream gradients too and returns gradients by name: given for blocks that write their own; the others' are checked against
     finite differences of `reference`. `constants`: ports that get no gradient. `fields`: two values of each of the block's own fields.
     """
 
@@ -144,7 +144,10 @@ def make(kind: str, case: Case, *, seed: int = 0, nasty: bool = False, device: s
 
 @torch.no_grad()
 def randomise(block: Block, generator: torch.Generator) -> None:
-    """Moves every parameter off its fill, then lets the block put it where it keeps it."""
+    """Moves every parameter off its fill, then lets the block put it where it keeps it; moves state off its start."""
+    for name in block.states:
+        state = getattr(block, name)
+        state.copy_(torch.rand(state.shape, generator=generator, dtype=torch.float64) + 0.1)
     parameters = dict(block.named_parameters())
     for name, value in parameters.items():
         drawn = torch.randn(value.shape, generator=generator, dtype=torch.float64)

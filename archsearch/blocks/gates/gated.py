@@ -12,7 +12,7 @@ from archsearch.blocks._block import Out
 from archsearch.blocks._kernels import Kernel, kernel, pass_gradient
 from archsearch.blocks.gates._base import Gate
 from archsearch.blocks.signals import SPACE, Info, Port, Signal, Sizes
-from archsearch.spec.block import Field, Paper, StepSpec, refuse_idle
+from archsearch.spec.block import Field, Paper, StepSpec, refuse_unused
 
 
 class Gated(Gate):
@@ -36,7 +36,7 @@ class Gated(Gate):
         @model_validator(mode="after")
         def _acting(self) -> Gated.Spec:
             frozen = self.training == "frozen_decoder"
-            return refuse_idle(self, ("kernel", "bandwidth") if frozen else ("auxiliary_weight",), f"training: {self.training}")
+            return refuse_unused(self, ("kernel", "bandwidth") if frozen else ("auxiliary_weight",), f"training: {self.training}")
 
     paper = Paper(
         title="Improving dictionary learning with gated sparse autoencoders", url="https://arxiv.org/abs/2404.16014", where="section 3.2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import torch
@@ -58,7 +59,7 @@ def _counts(spec: Matryoshka.Spec, sizes: Sizes) -> list[int]:
         AssemblyError: a level that is empty, or not larger than the one before it.
     """
     counts = [*(round(prefix * sizes.latent) for prefix in spec.prefixes), sizes.latent]
-    if counts[0] < 1 or any(after <= before for before, after in zip(counts, counts[1:])):
+    if counts[0] < 1 or any(after <= before for before, after in pairwise(counts)):
         what = f"prefixes must give rising levels of at least one latent; {spec.prefixes!r} of {sizes.latent} latents give {counts}"
         raise AssemblyError([what])
     return counts

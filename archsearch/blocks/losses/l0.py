@@ -26,7 +26,7 @@ class L0(Loss):
     paper = Paper(
         title="Jumping ahead: improving reconstruction fidelity with JumpReLU sparse autoencoders",
         url="https://arxiv.org/abs/2407.14435",
-        where="section 3, equation 9",
+        where="section 3, the loss",
     )
     sparsity = "weight"
     inputs = {"active": Port((Signal.ACTIVE,), default="active")}

@@ -17,8 +17,8 @@ from archsearch.spec.block import Field, LossSpec, Paper
 class Lp(Loss):
     """Sums a power of the code and takes the mean over rows: `mean_b sum_i |f_i|^p`; the square root is p = 0.5.
 
-    `power: inner` is this sum (Lp^p); `outer` takes the norm of each row, `(sum_i |f_i|^p)^(1/p)`. With `norm: dictionary` each latent counts
-    as `|f_i| |d_i|`.
+    `power: inner` is this sum (Lp^p); `outer` takes the norm of each row, `(sum_i |f_i|^p)^(1/p)`. With `norm: dictionary` each latent
+    counts as `|f_i| |d_i|`.
 
     Gradient: `p |f|^(p-1)`, taken as zero at f = 0 (a masked code would give NaN for p < 1); just above zero it has no bound for p < 1,
     so clipping matters.

@@ -30,7 +30,7 @@ def _kernel(u, shape):
 
 
 def reference_grad(settings, ports, tensors, above):
-    """Equations 11 and 12 with upstream gradients, entry by entry."""
+    """The paper's pseudo-derivatives times upstream gradients, entry by entry."""
     pre, theta, width = ports["pre"], _theta(settings, tensors), settings["bandwidth"]
     d_pre, d_theta = np.zeros_like(pre), np.zeros_like(theta)
     for (row, i), h in np.ndenumerate(pre):

@@ -3,7 +3,8 @@ from __future__ import annotations
 import torch
 
 from archsearch.assembler.parse import parse
-from archsearch.blocks.inits.transposed import geometric_median
+from archsearch.blocks.inits.transposed import Transposed, geometric_median
+from archsearch.blocks.views import DictionaryView, LatentParameter, SAEView
 from archsearch.training.member import start
 from tests.blocks.harness import Example, Two, base, data
 
@@ -30,6 +31,14 @@ def test_a_unit_dictionary_stays_at_one_and_the_encoder_takes_the_norm():
     ones = torch.ones(12, dtype=torch.float64)
     torch.testing.assert_close(sae.block("decoder").dictionary.norm(dim=-1), ones)
     torch.testing.assert_close(sae.block("encoder").weight.norm(dim=-1), 0.1 * ones)
+
+
+def test_a_matrix_that_is_not_drawn_stays_as_it_is():
+    drawn, fixed = LatentParameter("a", torch.zeros(3, 2), {}), LatentParameter("b", torch.zeros(3, 2), {}, drawn=False)
+    nothing = lambda *_: {}  # noqa: E731
+    seen = SAEView([DictionaryView("d", [drawn, fixed], torch.zeros(3), False)], [], {}, 0, nothing, nothing, nothing)
+    Transposed(Transposed.Spec()).apply_to(seen, torch.Generator().manual_seed(0))
+    assert (drawn.value.norm(dim=-1) > 0.9).all() and (fixed.value == 0).all()
 
 
 def test_the_bias_starts_at_a_centre_of_the_scaled_data():

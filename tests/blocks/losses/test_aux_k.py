@@ -45,6 +45,7 @@ EXAMPLE = Example(
         Case({"candidates": "raw", "scale": "dead_share", "k_aux": 7}),
         Case({"k_aux": 1}, levels=LEVELS),
         Case({"scale": "dead_share"}),
+        Case({"dead_after_tokens": 100}),  # latents idle for just as long are dead
         Case({"dead_after_tokens": 1000}),
     ),
     fields={
