@@ -17,7 +17,7 @@ from archsearch.spec.messages import problems_of
 from archsearch.spec.template import Filled, Parameter, Template
 from archsearch.spec.yaml import Document, Key, load, located
 
-Objective = Literal["l0", "fvu", "ce_recovered", "dead", "flops"]
+Objective = Literal["l0", "fvu", "ce_recovered", "dead_frac", "flops"]
 
 
 class StudySpec(SpecModel):

@@ -22,8 +22,8 @@ class JumpReLU(Gate):
     its standard deviation. A latent's threshold learns from the share of rows within half a bandwidth of it, `bandwidth` times the density
     there. Published values in these units run from 0.05 (Gemma Scope: its 0.001 times sqrt(d)) to 2 (Anthropic, January 2025),
     with thresholds that start at 0.1 or below; the default lies between. (Measured once, 1,000 steps on synthetic features, one seed:
-    bandwidths of 0.05 to 1 and starting thresholds of 0.1 to 1 lie on about one front of L0 and FVU; wide kernels and high starts leave more
-    dead latents.)
+    bandwidths of 0.05 to 1 and starting thresholds of 0.1 to 1 lie on about one front of L0 and FVU; wide kernels and high starts leave
+    more dead latents.)
 
     With `parametrisation: theta` Adam moves a threshold by about the learning rate a step, whatever its size, and it is set back to zero
     when it falls below; with `log_theta` it moves by that share of itself, so one that starts small stays small for long.
