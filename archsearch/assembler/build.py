@@ -59,7 +59,7 @@ def assemble(
     with _defaults(dtype, device):
         modules = {label: _make(node) for label, node in graph.nodes.items()}
         scales = {name: blocks[spec.scale.kind](spec.scale, Sizes(model, 0)) for name in spec.inputs}
-        sae = SAE(graph, modules, scales)
+        sae = SAE(graph, modules, scales, max(spec.training.tokens // spec.training.batch, 1) * spec.training.batch)
         init = _of(Init, spec.init, blocks)
         revival = _of(Revival, spec.revival, blocks) if spec.revival else None
         optimizer = _of(Optimizer, spec.training.optimizer, blocks)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from archsearch.assembler.graph import Graph, Node
-from archsearch.blocks._block import Block
+from archsearch.blocks.revivals._base import Revival
 from archsearch.blocks.signals import Signal
 from archsearch.errors import AssemblyError, InvalidInput, Problem
 from archsearch.spec.hashes import digest, merkle
@@ -36,7 +36,7 @@ class Receipt:
         return asdict(self)
 
 
-def write_receipt(spec: Any, graph: Graph, sae: Any, revival: Block | None) -> Receipt:
+def write_receipt(spec: Any, graph: Graph, sae: Any, revival: Revival | None) -> Receipt:
     """Returns the receipt of an assembled SAE.
 
     Raises:
@@ -64,18 +64,19 @@ def write_receipt(spec: Any, graph: Graph, sae: Any, revival: Block | None) -> R
     )
 
 
-def _events(spec: Any, graph: Graph, steps: int, revival: Any) -> dict[str, list[int]]:
-    """Turns shares of the run into steps, refusing those that come to nothing."""
-    problems = _too_long(spec, graph, steps)
+def _events(spec: Any, graph: Graph, steps: int, revival: Revival | None) -> dict[str, list[int]]:
+    """Turns shares of the run (`*_frac`) and lengths in tokens into steps, refusing those that cannot act."""
+    problems: list[Problem | str] = []
     events: dict[str, list[int]] = {}
-    shares = {f"losses.{label}.warmup_frac": loss.warmup_frac for label, loss in spec.losses.items()}
-    schedule = spec.training.schedule
-    shares |= {f"training.schedule.{name}": getattr(schedule, name) for name in type(schedule).model_fields if name.endswith("_frac")}
-    for path, share in shares.items():
-        if share > 0 and round(share * steps) < 1:
-            problems.append(Problem(f"{share!r} of {steps} steps is less than one step: it cannot act", path))
-        elif share > 0:
-            events[path] = [round(share * steps)]
+    last = (steps - 1) * spec.training.batch
+    for path, value in _lengths(spec, graph):
+        if path.endswith("_frac") and value > 0 and round(value * steps) < 1:
+            problems.append(Problem(f"{value!r} of {steps} steps is less than one step: it cannot act", path))
+        elif path.endswith("_tokens") and value > last:
+            what = f"{value!r} tokens are not over before the last step of this run (after {last} tokens): it cannot act"
+            problems.append(Problem(what, path))
+        elif value > 0:
+            events[path] = [round(value * steps) if path.endswith("_frac") else -(-value // spec.training.batch)]
     if revival is not None:
         try:
             events["revival"] = revival.steps(steps, spec.training.batch)
@@ -86,20 +87,13 @@ def _events(spec: Any, graph: Graph, steps: int, revival: Any) -> dict[str, list
     return events
 
 
-def _too_long(spec: Any, graph: Graph, steps: int) -> list[Problem | str]:
-    """Finds lengths in tokens (`*_tokens`) that are not over before the run's last step."""
+def _lengths(spec: Any, graph: Graph) -> list[tuple[str, Any]]:
+    """Lists every single length of every block, with its path."""
     placed = {node.item.path: node.spec for node in graph.nodes.values()}
     placed |= {"training.optimizer": spec.training.optimizer, "training.schedule": spec.training.schedule, "init": spec.init}
     placed |= {"revival": spec.revival} if spec.revival else {}
-    longest = (steps - 1) * spec.training.batch
-    found: list[Problem | str] = []
-    for path, block in placed.items():
-        for name in type(block).model_fields:
-            value = getattr(block, name)
-            if name.endswith("_tokens") and value is not None and value > longest:
-                what = f"{value!r} tokens are not over before the last step of this run (after {longest} tokens): it cannot act"
-                found.append(Problem(what, f"{path}.{name}"))
-    return found
+    found = [(f"{path}.{name}", getattr(block, name)) for path, block in placed.items() for name in type(block).model_fields]
+    return [(path, value) for path, value in found if path.endswith(("_frac", "_tokens")) and isinstance(value, (int, float))]
 
 
 def _settings(spec: Any) -> dict[str, Any]:

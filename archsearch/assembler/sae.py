@@ -51,9 +51,9 @@ class SAE(nn.Module):
     Buffers hold settings and state; a step returns new state instead of writing it.
     """
 
-    def __init__(self, graph: Graph, modules: dict[str, Block], scales: dict[str, Block]):
+    def __init__(self, graph: Graph, modules: dict[str, Block], scales: dict[str, Block], run_rows: int):
         super().__init__()
-        self.graph = graph
+        self.graph, self.run_rows = graph, run_rows
         self.blocks = nn.ModuleDict({_key(label): module for label, module in modules.items()})
         self.scales = nn.ModuleDict({_key(name): module for name, module in scales.items()})
         self.idle = nn.ModuleDict({_key(d.name): Idle(d.width) for d in graph.dictionaries})
@@ -94,7 +94,7 @@ class SAE(nn.Module):
     def _run(self, signals: Signals, calls: list[_Call], infer: bool) -> tuple[Signals, State]:
         state: State = {}
         for signal, key, output in self._sources:
-            signals[signal] = self._idle(key).rows if output == IDLE else getattr(self.blocks[key], output)
+            signals[signal] = self._idle(key).rows / self.run_rows if output == IDLE else getattr(self.blocks[key], output)
         for call in calls:
             block = self.block(call.label)
             ports = {port: _read(signals, many, wires) for port, many, wires in call.ports}

@@ -17,7 +17,7 @@ class Signal(StrEnum):
     DICTIONARY = "dictionary"  # [latent, model], rows speak for latents
     BIAS = "bias"  # [model], added to a reconstruction
     WEIGHT = "weight"  # [latent, model], rows an encoder projects on
-    IDLE = "idle"  # [latent], rows seen since each latent last fired
+    IDLE = "idle"  # [latent], share of the run since each latent last fired
     LOSS = "loss"  # scalar
 
 

@@ -107,7 +107,7 @@ graph:
   decoder: linear_decoder
 losses:
   reconstruction: {kind: squared_error, levels: mean}
-  dead: {kind: aux_k, dead_after_tokens: 64}
+  dead: {kind: aux_k, dead_after_frac: 0.2}
 """
 
 CROSSCODER = """

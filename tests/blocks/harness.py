@@ -166,7 +166,7 @@ def _draw(type: Signal, levels: int, generator: torch.Generator, nasty: bool) ->
     if type in shapes:
         return normal(*shapes[type])
     if type is Signal.IDLE:
-        return torch.tensor([0, 100, 7, 100, 100, 0, 100, 3][:LATENT], dtype=torch.get_default_dtype())
+        return torch.tensor([0, 0.5, 0.0625, 0.5, 0.5, 0, 0.25, 0.03125][:LATENT], dtype=torch.get_default_dtype())
     wide = type in (Signal.PRE, Signal.CODE, Signal.ACTIVE)
     value = normal(ROWS, LATENT if wide else MODEL)
     if nasty:

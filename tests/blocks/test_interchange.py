@@ -149,10 +149,8 @@ def test_a_loss_on_the_wrong_signal_is_refused(losses: dict[str, Any], what: str
     assert what in str(caught.value)
 
 
-def test_a_length_the_run_never_reaches_is_refused():
+def test_a_length_that_is_over_before_it_begins_is_refused():
     document = _document(("linear_encoder", "relu", None, "linear_decoder", None, None))
-    document["losses"] = {"dead": {"kind": "aux_k", "dead_after_tokens": 145}}
-    with pytest.raises(AssemblyError, match=r"losses\.dead\.dead_after_tokens: 145 tokens.*cannot act"):
+    document["losses"] = {"dead": {"kind": "aux_k", "dead_after_frac": 1e-6}}
+    with pytest.raises(AssemblyError, match=r"losses\.dead\.dead_after_frac.*cannot act"):
         assemble(parse(document), model=6)
-    document["losses"]["dead"]["dead_after_tokens"] = 144
-    assemble(parse(document), model=6)

@@ -18,7 +18,7 @@ from tests.blocks.harness import base, data
 def _fresh(k: int = 2, **training: Any) -> Member:
     document = base(**{"tokens": 16 * 40, **training})
     document["graph"] |= {"gate": {"kind": "batch_topk", "k": k}, "decoder": "linear_decoder"}
-    document["losses"] = {"dead": {"kind": "aux_k", "dead_after_tokens": 48}}
+    document["losses"] = {"dead": {"kind": "aux_k", "dead_after_frac": 0.075}}
     document["revival"] = {"kind": "anthropic_resampling", "at_frac": [0.5, 0.75], "window_frac": 0.125}
     return start(parse(document), data(), data())
 

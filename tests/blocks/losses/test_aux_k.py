@@ -14,7 +14,7 @@ def reference(settings, ports, tensors):
     guess = ports["reconstruction"]
     error = ports["target"] - (guess[-1] if guess.ndim == 3 else guess)
     count, model = settings["k_aux"] or error.shape[1] // 2, error.shape[1]
-    dead = [i for i in range(pre.shape[1]) if idle[i] >= settings["dead_after_tokens"]]
+    dead = [i for i in range(pre.shape[1]) if idle[i] >= settings["dead_after_frac"]]
     if not dead:
         return {"loss": 0.0}
     missed = 0.0
@@ -39,19 +39,19 @@ def _sae(spec):
 
 
 EXAMPLE = Example(
-    settings={"dead_after_tokens": 16},
+    settings={"dead_after_frac": 0.16},
     cases=(
         Case(),
         Case({"candidates": "raw", "scale": "dead_share", "k_aux": 7}),
         Case({"k_aux": 1}, levels=LEVELS),
         Case({"scale": "dead_share"}),
-        Case({"dead_after_tokens": 100}),  # latents idle for just as long are dead
-        Case({"dead_after_tokens": 1000}),
+        Case({"dead_after_frac": 0.5}),  # latents idle for just as long are dead
+        Case({"dead_after_frac": 0.9}),
     ),
     fields={
         "weight": Two(0.1, 2.0),
         "k_aux": Two(1, 3),
-        "dead_after_tokens": Two(16, 64),
+        "dead_after_frac": Two(0.1, 0.4),
         "candidates": Two("relu", "raw"),
         "scale": Two("fvu", "dead_share"),
     },
@@ -64,7 +64,7 @@ EXAMPLE = Example(
 def _loss(**settings) -> AuxK:
     space = (Info(Signal.ACTIVATION, 2),)
     sizes = Sizes(2, 3, {"reconstruction": space, "target": space})
-    return AuxK(AuxK.Spec(dead_after_tokens=10, **settings), sizes)
+    return AuxK(AuxK.Spec(dead_after_frac=0.1, **settings), sizes)
 
 
 DICTIONARY = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
@@ -73,13 +73,13 @@ DICTIONARY = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
 def test_only_dead_latents_rebuild_the_error():
     # Error (0, 2); latent 1 is dead with pre-activation 2, latent 0 is alive though larger: nothing is missed. k_aux = 2 // 2 = 1.
     loss = _loss(scale="dead_share")
-    pre, idle = torch.tensor([[9.0, 2.0, 1.0]]), torch.tensor([0.0, 10.0, 10.0])
+    pre, idle = torch.tensor([[9.0, 2.0, 1.0]]), torch.tensor([0.0, 0.25, 0.25])
     target, guess = torch.tensor([[1.0, 3.0]]), torch.tensor([[1.0, 1.0]])
     assert loss(pre, DICTIONARY, idle, target, guess)["loss"] == 0.0
 
 
 @pytest.mark.parametrize("scale", ["fvu", "dead_share"])
-@pytest.mark.parametrize(("idle", "shift"), [([0.0] * 3, 1.0), ([20.0] * 3, 0.0)], ids=["none-dead", "no-error"])
+@pytest.mark.parametrize(("idle", "shift"), [([0.0] * 3, 1.0), ([0.5] * 3, 0.0)], ids=["none-dead", "no-error"])
 def test_no_dead_latents_and_no_error_give_zero_and_no_nan(scale: str, idle: list[float], shift: float):
     pre = torch.full((2, 3), -1.0, requires_grad=True)
     target = torch.tensor([[1.0, 3.0], [0.0, 1.0]])
@@ -91,5 +91,5 @@ def test_no_dead_latents_and_no_error_give_zero_and_no_nan(scale: str, idle: lis
 def test_the_error_is_a_constant():
     guess = torch.ones(1, 2, requires_grad=True)
     pre = torch.ones(1, 3, requires_grad=True)
-    _loss(scale="dead_share")(pre, DICTIONARY, torch.full((3,), 99.0), torch.zeros(1, 2), guess)["loss"].backward()
+    _loss(scale="dead_share")(pre, DICTIONARY, torch.full((3,), 0.75), torch.zeros(1, 2), guess)["loss"].backward()
     assert guess.grad is None and pre.grad.abs().sum() > 0
