@@ -6,7 +6,6 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "Catalogue": "archsearch.blocks.catalogue",
-        "catalogue": "archsearch.blocks.catalogue",
         "Block": "archsearch.blocks._block",
         "StepBlock": "archsearch.blocks._block",
         "Signal": "archsearch.blocks.signals",

@@ -20,7 +20,7 @@ from archsearch.spec.seeds import seed_of
 from archsearch.spec.template import Filled, Template
 
 
-SPREAD = 6.0
+SPREAD = 3.0
 """How far a sweep over a penalty's weight goes from the recipe's value, as a factor each way."""
 
 
@@ -124,32 +124,39 @@ class Draw:
 
 
 def fitted(tree: dict[str, Any], sae: dict[str, Any]) -> dict[str, Any]:
-    """Returns a baseline's tree with the width, the tokens and the batch of the space it is compared in."""
+    """Returns a baseline's tree with the width, tokens, batch and learning rates of the space it is compared in."""
     training = {**tree.get("training", {})}
+    rate = _rate(sae)
+    if rate is not None and isinstance(training.get("optimizer"), dict):
+        training["optimizer"] = {**training["optimizer"], "lr": rate}
     training |= {
         name: sae["training"][name] for name in ("tokens", "batch", "seed", "data_seed") if name in sae.get("training", {})
     }
     return {**tree, "training": training, **{name: sae[name] for name in ("width", "inputs") if name in sae}}
 
 
+def _rate(sae: dict[str, Any]) -> Any:
+    """Returns the learning rate a space gives its own SAEs, a number or a hole."""
+    optimizer = sae.get("training", {}).get("optimizer")
+    return optimizer.get("lr") if isinstance(optimizer, dict) else None
+
+
 def opened(tree: dict[str, Any], blocks: Catalogue, band: tuple[float, float]) -> dict[str, Any]:
     """Returns a recipe with holes at its sparsity setting and its learning rate, so that it is swept and tuned like any family.
 
     A count (`k`) is opened over the band; a weight from `SPREAD` times less to `SPREAD` times more than the recipe's, on a log scale.
-    A tree that has holes already is left as it is.
+    What is a hole already is left as it is.
     """
-    if Template.read(tree).parameters():
-        return tree
     tree = copy.deepcopy(tree)
     for part in ("graph", "losses"):
         for label, block in tree.get(part, {}).items():
             block = {"kind": block} if isinstance(block, str) else block
-            field = blocks.sparsity.get(block["kind"])
-            if field is not None:
-                value = block.get(field, blocks[block["kind"]].Spec.model_fields[field].default)
+            field = blocks.sparsity.get(block.get("kind", ""))
+            value = block.get(field, blocks[block["kind"]].Spec.model_fields[field].default) if field else None
+            if isinstance(value, (int, float)):
                 tree[part][label] = {**block, field: _hole(value, band)}
     optimizer = tree.get("training", {}).get("optimizer")
-    if isinstance(optimizer, dict) and "lr" in optimizer:
+    if isinstance(optimizer, dict) and isinstance(optimizer.get("lr"), float):
         optimizer["lr"] = {"float": [optimizer["lr"] / 3, optimizer["lr"] * 3], "log": True}
     return tree
 

@@ -51,6 +51,9 @@ class Sampling:
         storage = optuna.storages.RDBStorage(url, engine_kwargs=engine)
         directions = [StudyDirection.MINIMIZE] * len(objectives)
         self.study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self.study.set_metric_names(["log2 " + name if name == "l0" else name for name in objectives])
 
     def ask(self, number: int, randomly: bool = False) -> Trial:
         """Returns a new trial; `number` counts asks, and with the study's seed decides what is drawn."""
