@@ -178,7 +178,9 @@ def _second_pass(nodes: dict[str, Node], dictionaries: list[Dictionary], outputs
 def _outputs(spec: Any, top: Scope, names: Names) -> dict[str, str]:
     if spec.outputs is None:
         if len(spec.inputs) > 1:
-            raise AssemblyError([Problem(f"with inputs {spec.inputs} each target needs its signal (`outputs: {{name: label}}`)", "outputs")])
+            raise AssemblyError(
+                [Problem(f"with inputs {spec.inputs} each target needs its signal (`outputs: {{name: label}}`)", "outputs")]
+            )
         return {spec.inputs[0]: names.main(top.labels[-1])}
     problems: list[Problem | str] = []
     found = {}
@@ -236,7 +238,9 @@ def _path(name: str, nodes: dict[str, Node]) -> list[str]:
             continue
         found.append(label)
         if nodes[label].slot != "encoder":  # what an encoder reads lies in the model's space
-            reads = [wire.signal for port, wires in nodes[label].wires.items() if port not in ("target", "dictionary", "bias") for wire in wires]
+            reads = [
+                wire.signal for port, wires in nodes[label].wires.items() if port not in ("target", "dictionary", "bias") for wire in wires
+            ]
             waiting += [signal.rsplit(".", 1)[0] for signal in reads if "." in signal and nodes_slot(signal, nodes) not in ("decoder",)]
     return found
 
@@ -289,8 +293,6 @@ def _make(node: Node) -> Block:
         return node.item.block(node.spec, node.sizes)
     except InvalidInput as error:
         raise AssemblyError([Problem(p.what, p.path or node.item.path) for p in error.problems]) from None
-
-
 
 
 @contextmanager

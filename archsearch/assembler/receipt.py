@@ -119,6 +119,11 @@ def _structure(spec: Any, graph: Graph, sae: Any) -> str:
         plain["settings"] = {name: value for name, value in plain["settings"].items() if name not in free}
         blocks[label] = plain
     training = spec.training
-    shared = {"tokens": training.tokens, "batch": training.batch, "clip": training.clip_norm is not None, "optimizer": training.optimizer.kind}
+    shared = {
+        "tokens": training.tokens,
+        "batch": training.batch,
+        "clip": training.clip_norm is not None,
+        "optimizer": training.optimizer.kind,
+    }
     shared |= {"schedule": training.schedule.kind, "outputs": graph.outputs, "width": spec.width, "scale": _settings(spec.scale)}
     return digest({"blocks": blocks, **shared})

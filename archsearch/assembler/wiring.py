@@ -19,11 +19,19 @@ class Names:
         self.top, self.items = top, items
 
     def main(self, label: str) -> str:
-        """Returns the main output of a block, looking through nested graphs to their last block."""
+        """Returns the main output of a block, looking through nested graphs to the block they name, or their last.
+
+        Raises:
+            AssemblyError: a nested graph names a block it does not have.
+        """
         item = self.items[label]
         if isinstance(item.spec, NestedSpec):
             inner = item.scope.nested[self._own(item)]
-            return self.main(inner.full(inner.labels[-1]))
+            label = item.spec.output or inner.labels[-1]
+            if label not in inner.labels:
+                what = f"no block {label!r} inside; {nearest(label, inner.labels)}"
+                raise AssemblyError([Problem(what, f"{item.path}.output")])
+            return self.main(inner.full(label))
         return f"{label}.{next(iter(item.block.outputs))}"
 
     def _own(self, item: Item) -> str:

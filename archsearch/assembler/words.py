@@ -6,8 +6,9 @@ block by name: slots, defaults and the setting that moves sparsity are asked of 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -17,6 +18,9 @@ from archsearch.spec.block import NestedSpec
 
 _BUDGET = ("tokens", "batch", "seed", "data_seed")
 """Settings of training that say how long and in which order, not what is trained."""
+
+_TOP_COMMA = re.compile(r", (?![^(\[]*[)\]])")
+"""A comma outside brackets."""
 
 _WIRES = ("kind", "from", "of")
 
@@ -32,6 +36,16 @@ def in_words(spec: dict[str, Any]) -> str:
     if spec.get("width") is not None:
         parts.append(f"width {spec['width']}")
     return ", ".join([*parts, *_ops(graph)])
+
+
+def telling(texts: Sequence[str]) -> list[str]:
+    """Returns specs in words without what all of them have in common, so that a table says only what tells them apart.
+
+    One of them alone, or one like all others, keeps its first words.
+    """
+    split = [_TOP_COMMA.split(text) for text in texts]
+    common = set(split[0]).intersection(*split[1:]) if len(split) > 1 else set()
+    return [", ".join([part for part in parts if part not in common] or parts[:1]) for parts in split]
 
 
 def family(spec: dict[str, Any]) -> str:

@@ -15,8 +15,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from optuna.storages import RDBStorage
 
 from archsearch.cli.inputs import study_folder
-from archsearch.errors import ArchsearchError, StudyError
-from archsearch.search.ledger import DATABASE
+from archsearch.errors import ArchsearchError
+from archsearch.search.ledger import storage_of
 
 HOST = "127.0.0.1"
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -41,16 +41,15 @@ def application(folder: Path) -> App:
         StudyError: there is no study.
         ArchsearchError: the dashboard is not installed.
     """
-    path = (folder / DATABASE).absolute()
-    if not path.is_file():
-        raise StudyError(f"{folder}: holds no study (no {DATABASE})")
+    url, _ = storage_of(folder)
+    path = url.removeprefix("sqlite:///")
     try:
         module = importlib.import_module("optuna_dashboard")
     except ImportError:
         raise ArchsearchError("the dashboard is not installed; `pip install 'archsearch[dashboard]'` does it") from None
 
     def connect() -> sqlite3.Connection:
-        return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, check_same_thread=False, timeout=60)
+        return sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, check_same_thread=False, timeout=60)
 
     # Refusing requests is not enough: the dashboard also writes on its own, and a study may be running on the same database.
     return module.wsgi(RDBStorage(f"sqlite:///{path}", engine_kwargs={"creator": connect}, skip_table_creation=True))

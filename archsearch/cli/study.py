@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from archsearch.errors import StudyError
+from archsearch.errors import Interrupted, StudyError
 from archsearch.reporting.live import duration, watch
 from archsearch.reporting.results import write_results
 from archsearch.reporting.table import print_front, tally
-from archsearch.search.study import Options, run_study
+from archsearch.search.ledger import read_study
+from archsearch.search.study import Options, folder_of, run_study
 
 
 def study(args: Namespace) -> int:
@@ -33,9 +33,13 @@ def study(args: Namespace) -> int:
         storage=args.storage,
         sampler=args.sampler,
     )
-    with watch(console) as observe:
-        record = run_study(args.space, options, observe)
-    folder = args.out or Path("studies") / record.name
+    try:
+        with watch(console) as observe:
+            record = run_study(args.space, options, observe)
+    except Interrupted:
+        _so_far(args, console)
+        raise
+    folder = folder_of(args.space, args.out)
     print_front(record, console)
     written = write_results(record, folder)
     console.print(Text(f"{tally(record)}, in {duration(record.seconds)}"), soft_wrap=True)
@@ -44,3 +48,15 @@ def study(args: Namespace) -> int:
         reasons = dict.fromkeys(trial.message for trial in record.trials if trial.message)
         raise StudyError("no trial could be finished:\n" + "\n".join(f"  {reason}" for reason in reasons))
     return 0
+
+
+def _so_far(args: Namespace, console: Console) -> None:
+    """Reports what a stopped study has found."""
+    folder = folder_of(args.space, args.out)
+    try:
+        record = read_study(folder)
+    except StudyError:
+        return  # stopped before the first trial was written
+    if any(trial.state == "complete" for trial in record.trials):
+        print_front(record, console)
+        write_results(record, folder)

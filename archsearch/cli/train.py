@@ -14,6 +14,7 @@ from rich.text import Text
 from safetensors.torch import save_file
 
 from archsearch.activations.data import Activations
+from archsearch.assembler.resolved import resolved
 from archsearch.assembler.words import in_words
 from archsearch.cli.harvest import open_with_progress
 from archsearch.cli.inputs import Machine, SpecFile, machine_of, read_activations, read_spec
@@ -138,7 +139,7 @@ def _write(folder: Path, member: Member, spec: Any, told: dict[str, Any]) -> Non
     """Writes weights, spec, receipt and measurements, each whole or not at all."""
     weights = {name: value.detach().cpu().contiguous() for name, value in member.sae.state_dict().items()}
     write_whole(folder / "sae.safetensors", lambda partial: save_file(weights, partial))
-    write_json(folder / "spec.json", spec.model_dump(mode="json", by_alias=True))
+    write_json(folder / "spec.json", resolved(member.assembly))
     write_json(folder / "receipt.json", plain(member.assembly.receipt.as_dict()))
     write_json(folder / RESULT, plain(told))
 

@@ -2,6 +2,4 @@
 
 from archsearch._lazy import lazy
 
-__getattr__, __dir__ = lazy(
-    __name__, {"Measurements": "archsearch.evaluation.metrics", "evaluate": "archsearch.evaluation.metrics"}
-)
+__getattr__, __dir__ = lazy(__name__, {"Measurements": "archsearch.evaluation.metrics", "evaluate": "archsearch.evaluation.metrics"})

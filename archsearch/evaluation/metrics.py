@@ -79,10 +79,7 @@ def evaluate(sae: SAE, rows: dict[str, Float[Tensor, "rows model"]], batch: int 
     parameter = next(iter(sae.parameters()))
     sums = _Sums(sae.graph.width, parameter.device)
     for first in range(0, count, batch):
-        part = {
-            name: values[first : first + batch].to(device=parameter.device, dtype=parameter.dtype)
-            for name, values in rows.items()
-        }
+        part = {name: values[first : first + batch].to(device=parameter.device, dtype=parameter.dtype) for name, values in rows.items()}
         signals = sae.signals(sae.scale(part))
         code = torch.cat([signals[dictionary.code] for dictionary in sae.graph.dictionaries], -1)
         outputs = sae.unscale(sae.outputs(signals))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from archsearch.assembler.words import telling
 from archsearch.search.records import StudyRecord, TrialRecord, feasible, front
 
 FORMAT = "archsearch-front-1"
@@ -94,16 +95,26 @@ def front_trials(record: StudyRecord) -> list[TrialRecord]:
 
 def front_rows(record: StudyRecord) -> list[FrontRow]:
     """Returns the front, every member beside the best baseline at its L0."""
-    curves = baseline_curves(record)
-    return [_row(trial, curves) for trial in front_trials(record)]
+    curves, words = baseline_curves(record), short_words(record.trials)
+    return [_row(trial, words[trial.number], curves) for trial in front_trials(record)]
 
 
-def _row(trial: TrialRecord, curves: dict[str, list[TrialRecord]]) -> FrontRow:
+def short_words(trials: Sequence[TrialRecord]) -> dict[int, str]:
+    """Returns each trial in the words that tell it from the others of its kind, by number; a baseline's begin with its name."""
+    found: dict[int, str] = {}
+    for name in dict.fromkeys(trial.baseline for trial in trials):
+        group = [trial for trial in trials if trial.baseline == name]
+        head = f"baseline {name}: " if name else ""
+        found |= {trial.number: head + text for trial, text in zip(group, telling([t.words for t in group]), strict=True)}
+    return found
+
+
+def _row(trial: TrialRecord, words: str, curves: dict[str, list[TrialRecord]]) -> FrontRow:
     found = trial.measurements
     l0, fvu = point(trial)
     return FrontRow(
         trial=trial.number,
-        words=trial.words,
+        words=words,
         baseline=trial.baseline,
         l0=l0,
         fvu=fvu,

@@ -11,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from archsearch.reporting.front import short_words
 from archsearch.search.records import Status, TrialRecord
 
 Observe = Callable[[Status], None]
@@ -101,9 +102,9 @@ def _front(members: list[TrialRecord], total: int) -> Text:
     """Returns the front as lines; not a table of rich's, which on a narrow terminal would cut the numbers as well as the words."""
     title = "the front so far" if len(members) == total else f"the front so far ({len(members)} of {total})"
     lines = [f"{'L0':>6}  {'FVU':>6}  {title}"]
+    words = short_words(members)
     for trial in members:
-        words = f"{trial.words} (baseline)" if trial.baseline else trial.words
-        lines.append(f"{trial.measurements['l0']:6.1f}  {trial.measurements['fvu']:6.4f}  {words}")
+        lines.append(f"{trial.measurements['l0']:6.1f}  {trial.measurements['fvu']:6.4f}  {words[trial.number]}")
     return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
 

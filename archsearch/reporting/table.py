@@ -41,10 +41,9 @@ def print_front(record: StudyRecord, console: Console) -> None:
 
 def cells(row: FrontRow) -> tuple[str, ...]:
     """Returns a row as text, in the order of `HEADS`."""
-    words = f"{row.words} (baseline {row.baseline})" if row.baseline else row.words
     return (
         str(row.trial),
-        words,
+        row.words,
         f"{row.l0:.1f}",
         f"{row.fvu:.4f}",
         "-" if row.ce_recovered is None else f"{row.ce_recovered:.3f}",

@@ -10,6 +10,7 @@ from typing import Any
 
 from archsearch.assembler.build import Assembly, assemble
 from archsearch.assembler.parse import parse
+from archsearch.assembler.resolved import resolved
 from archsearch.assembler.words import in_words
 from archsearch.blocks.catalogue import Catalogue
 from archsearch.search.provenance import NUMERICS
@@ -18,7 +19,6 @@ from archsearch.spec.hashes import digest
 from archsearch.spec.holes import FloatHole, IntHole, Primitive, ValueHole
 from archsearch.spec.seeds import seed_of
 from archsearch.spec.template import Filled, Template
-
 
 SPREAD = 3.0
 """How far a sweep over a penalty's weight goes from the recipe's value, as a factor each way."""
@@ -58,7 +58,7 @@ class Draft:
             ask=self.ask,
             level=self.level,
             baseline=self.baseline,
-            spec=spec.model_dump(mode="json", by_alias=True),
+            spec=resolved(assembly),
             params=self.params,
             receipt=assembly.receipt.as_dict(),
             words=in_words(self.document),
@@ -129,9 +129,7 @@ def fitted(tree: dict[str, Any], sae: dict[str, Any]) -> dict[str, Any]:
     rate = _rate(sae)
     if rate is not None and isinstance(training.get("optimizer"), dict):
         training["optimizer"] = {**training["optimizer"], "lr": rate}
-    training |= {
-        name: sae["training"][name] for name in ("tokens", "batch", "seed", "data_seed") if name in sae.get("training", {})
-    }
+    training |= {name: sae["training"][name] for name in ("tokens", "batch", "seed", "data_seed") if name in sae.get("training", {})}
     return {**tree, "training": training, **{name: sae[name] for name in ("width", "inputs") if name in sae}}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from archsearch.search.tables import FORMAT, Base, EventRow, RungRow, StudyRow, 
 
 DATABASE = "study.db"
 """File of a study's database inside its folder."""
+
+STORAGE = "storage.json"
+"""File inside a study's folder that says where its database is, if elsewhere."""
 
 
 def database_url(folder: Path) -> str:
@@ -214,21 +218,41 @@ def _record(row: TrialRow, measurements: dict[str, Any]) -> TrialRecord:
     )
 
 
+def remember_storage(folder: Path, url: str, name: str) -> None:
+    """Notes where a study's database is when it is not in its folder, so that the folder still names the study."""
+    if url != database_url(folder):
+        (folder / STORAGE).write_text(json.dumps({"storage": url, "study": name}) + "\n", encoding="utf-8")
+
+
+def storage_of(folder: Path) -> tuple[str, str | None]:
+    """Returns the storage of the study in `folder` and the study's name in it (None: the only one).
+
+    Raises:
+        StudyError: there is no study.
+    """
+    note = folder / STORAGE
+    if note.is_file():
+        told = json.loads(note.read_text(encoding="utf-8"))
+        return told["storage"], told["study"]
+    if not (folder / DATABASE).is_file():
+        raise StudyError(f"{folder}: holds no study (no {DATABASE}); run `archsearch study --space FILE --out {folder}` first")
+    return database_url(folder), None
+
+
 def read_study(folder: Path) -> StudyRecord:
-    """Returns the one study whose database lies in `folder`.
+    """Returns the study whose folder is `folder`.
 
     Raises:
         StudyError: there is none, or it cannot be read.
     """
-    path = folder / DATABASE
-    if not path.is_file():
-        raise StudyError(f"{folder}: holds no study (no {DATABASE}); run `archsearch study --space FILE --out {folder}` first")
-    engine = connect(f"sqlite:///{path.absolute()}", write=False)
+    url, name = storage_of(folder)
+    engine = connect(url, write=False)
+    wanted = select(StudyRow.id) if name is None else select(StudyRow.id).where(StudyRow.name == name)
     try:
         with Session(engine) as session:
-            study = session.scalar(select(StudyRow.id))
+            study = session.scalar(wanted)
     except DatabaseError as error:
-        raise StudyError(f"{path}: cannot be read as a study ({error.orig})") from None
+        raise StudyError(f"{folder}: its database cannot be read as a study ({error.orig})") from None
     if study is None:
-        raise StudyError(f"{path}: holds no study yet")
+        raise StudyError(f"{folder}: holds no study yet")
     return Ledger(engine, study).record()

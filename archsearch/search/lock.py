@@ -27,7 +27,5 @@ def only_one(folder: Path) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise StudyError(
-                    f"{folder}: another process is running this study; watch it with `archsearch status {folder}`"
-                ) from None
+                raise StudyError(f"{folder}: another process is running this study; watch it with `archsearch status {folder}`") from None
         yield

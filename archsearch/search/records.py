@@ -13,7 +13,7 @@ STATES = ("running", "complete", "failed")
 class TrialRecord:
     """One trial: one SAE, trained and measured.
 
-    `ask` and `level`: which structure it belongs to and which of its sparsity levels it is; `baseline`: name of the recipe it tunes, if any;
+    `ask` and `level`: which structure it belongs to and which of its sparsity levels it is; `baseline`: name of the recipe it tunes;
     `measurements`: metrics by name (`l0`, `fvu`, `dead_frac`, `ce_recovered`, ...) and costs (`parameters`, `flops`, `seconds`);
     `words`: the spec in a few words; `message`: why it failed; `copied_from`: number of the trial with the same run hash.
     """
@@ -58,11 +58,7 @@ class StudyRecord:
 def feasible(trial: TrialRecord, band: tuple[float, float]) -> bool:
     """Tells whether a trial may stand on the front: complete, with finite metrics, effective L0 inside the band."""
     found = trial.measurements
-    return (
-        trial.state == "complete"
-        and band[0] <= found.get("l0", -1.0) <= band[1]
-        and found.get("fvu", float("nan")) == found.get("fvu")
-    )
+    return trial.state == "complete" and band[0] <= found.get("l0", -1.0) <= band[1] and found.get("fvu", float("nan")) == found.get("fvu")
 
 
 def front(trials: list[TrialRecord], band: tuple[float, float], objectives: tuple[str, ...] = ("l0", "fvu")) -> list[TrialRecord]:

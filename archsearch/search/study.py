@@ -19,7 +19,7 @@ from archsearch.blocks.catalogue import catalogue
 from archsearch.errors import Interrupted, InvalidInput, StudyError, nearest
 from archsearch.recipes import names, recipe
 from archsearch.search.jobs import Draft, Draw, Setting, baseline_drafts, fitted, levels_of, opened
-from archsearch.search.ledger import Ledger, database_url
+from archsearch.search.ledger import STORAGE, Ledger, database_url, remember_storage, storage_of
 from archsearch.search.lock import only_one
 from archsearch.search.provenance import provenance
 from archsearch.search.records import Status, StudyRecord
@@ -66,12 +66,13 @@ def run_study(path: Path, options: Options | None = None, observe: Observer | No
     space = load_space(path, options)
     check_space(space, model=128, recipes=baseline_trees(space))  # the width is not known before the activations are; any will do
     device, executor, precision = _resolve(options)
-    folder = options.out or Path("studies") / space.name
+    folder = folder_of(path, options.out)
     folder.mkdir(parents=True, exist_ok=True)
     keep_memory()
     begun = time.perf_counter()
     with only_one(folder), graceful() as stop:
-        url = options.storage or database_url(folder)
+        url = options.storage or (storage_of(folder)[0] if (folder / STORAGE).is_file() else database_url(folder))
+        remember_storage(folder, url, space.name)
         ledger = Ledger.open(url, space.name)
         if ledger is not None:
             _same(ledger, space, folder)
@@ -92,6 +93,11 @@ def run_study(path: Path, options: Options | None = None, observe: Observer | No
             raise Interrupted(f"stopped; everything finished is saved in {folder}, and the same command goes on from here")
         ledger.update_study(stopped=f"all {space.study.trials} trials done")
     return ledger.record()
+
+
+def folder_of(path: Path, out: Path | None = None) -> Path:
+    """Returns where the study of a space file is kept."""
+    return out or Path("studies") / str(load(path).data.get("name"))
 
 
 def load_space(path: Path, options: Options) -> Space:
@@ -248,9 +254,7 @@ class _Study:
             for index in range(self.space.study.baseline_asks):
                 ask = len(found)
 
-                def draft(
-                    name: str = name, template: Template = template, hole: Any = hole, ask: int = ask, index: int = index
-                ) -> Any:
+                def draft(name: str = name, template: Template = template, hole: Any = hole, ask: int = ask, index: int = index) -> Any:
                     return baseline_drafts(name, template, hole, ask, index, self.space.study.sweep, self.space.study.seed)
 
                 found.append((ask, draft))

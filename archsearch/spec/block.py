@@ -56,9 +56,7 @@ def _ports(value: Any) -> Any:
     return {port: _wiring(wires) for port, wires in value.items()} if isinstance(value, dict) else value
 
 
-ByPort = Annotated[
-    dict[str, Wires], BeforeValidator(_ports, json_schema_input_type=dict[str, str | Wire | list[str | Wire]])
-]
+ByPort = Annotated[dict[str, Wires], BeforeValidator(_ports, json_schema_input_type=dict[str, str | Wire | list[str | Wire]])]
 
 
 def _from(value: Any) -> Any:
@@ -98,6 +96,7 @@ class NestedSpec(StepSpec):
 
     width: int = Field(ge=1, description="Latents of the nested SAE (count).")
     graph: dict[str, Any] = Field(min_length=1, description="Blocks of the nested SAE, in order.")
+    output: str | None = Field(None, description="Label of the block inside that is the reconstruction; unset: the last one.")
 
 
 class Paper(SpecModel):

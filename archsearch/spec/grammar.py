@@ -74,27 +74,27 @@ def grammar(slots: Mapping[str, Mapping[str, type[BlockSpec]]], defaults: Mappin
     graph = Annotated[dict[str, _union(graph_specs)], Field(min_length=1, description="Blocks by label, in order.")]
 
     def single(slot: str, text: str) -> Any:
-        default = slots[slot][defaults[slot]]()
+        default = slots[slot][defaults[slot]].model_validate({})
         return (_union(slots[slot]), Field(default, description=text))
 
-    training = create_model(
-        "TrainingSpec",
-        __base__=TrainingBase,
-        __module__=__name__,
-        optimizer=single("optimizer", "Rule that turns gradients into updates."),
-        schedule=single("schedule", "Learning-rate multiplier over the run."),
-    )
+    rules = {
+        "optimizer": single("optimizer", "Rule that turns gradients into updates."),
+        "schedule": single("schedule", "Learning-rate multiplier over the run."),
+    }
+    training = _extended(TrainingBase, "TrainingSpec", rules)
     losses = dict[str, _union(slots["loss"])]
-    revival = _union(slots["revival"]) | None
-    sae = create_model(
-        "SAESpec",
-        __base__=SAEBase,
-        __module__=__name__,
-        scale=single("input", "Scaling applied to inputs and targets before the graph, and undone after it."),
-        graph=(graph, ...),
-        losses=(losses, Field({}, description="Terms of the loss; `reconstruction` is added where no term bears that label.")),
-        init=single("init", "Initialisation of the whole SAE."),
-        revival=(revival, Field(None, description="What is done about dead latents during the run.")),
-        training=(training, Field(training(), description="How it is trained.")),
-    )
-    return Grammar(sae, graph, slots)
+    fields = {
+        "scale": single("input", "Scaling applied to inputs and targets before the graph, and undone after it."),
+        "graph": (graph, ...),
+        "losses": (losses, Field({}, description="Terms of the loss; `reconstruction` is added where no term bears that label.")),
+        "init": single("init", "Initialisation of the whole SAE."),
+        "revival": (_union(slots["revival"]) | None, Field(None, description="What is done about dead latents during the run.")),
+        "training": (training, Field(training.model_validate({}), description="How it is trained.")),
+    }
+    return Grammar(_extended(SAEBase, "SAESpec", fields), graph, slots)
+
+
+def _extended(base: type[SpecModel], name: str, fields: dict[str, Any]) -> type[Any]:
+    """Returns a model with fields that are known only at run time, beyond what a type checker can follow."""
+    make: Any = create_model
+    return make(name, __base__=base, __module__=__name__, **fields)

@@ -86,9 +86,7 @@ def start(
     """
     widths = {values.shape[-1] for values in train.values()}
     if set(train) != set(spec.inputs) or len(widths) != 1:
-        raise DataError(
-            f"the spec reads {list(spec.inputs)}; the activations give { ({n: tuple(v.shape) for n, v in train.items()}) }"
-        )
+        raise DataError(f"the spec reads {list(spec.inputs)}; the activations give { ({n: tuple(v.shape) for n, v in train.items()}) }")
     dtype = PRECISIONS[precision]
     assembly = assemble(spec, model=widths.pop(), device=device, dtype=dtype, blocks=blocks)
     assembly.sae.fit_scales({name: values.to(device=device, dtype=torch.float32) for name, values in calibrate.items()})

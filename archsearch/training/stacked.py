@@ -55,9 +55,7 @@ class _Stack:
         self.rules = self._rules()
 
     def _rules(self) -> Rules:
-        optimizer, schedule = (
-            _stacked_settings([getattr(m.assembly, what) for m in self.members]) for what in ("optimizer", "schedule")
-        )
+        optimizer, schedule = (_stacked_settings([getattr(m.assembly, what) for m in self.members]) for what in ("optimizer", "schedule"))
         limits = [member.assembly.spec.training.clip_norm for member in self.members]
         sample = next(iter(self.parameters.values()))
         clip = None if limits[0] is None else torch.tensor(limits, dtype=sample.dtype, device=sample.device)

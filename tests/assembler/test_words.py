@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from archsearch.assembler.parse import parse
+from archsearch.assembler.words import family, in_words
 from archsearch.blocks.catalogue import catalogue
 from archsearch.recipes import names, recipe
-from archsearch.assembler.words import family, in_words
 from tests.reporting.conftest import spec_of
 
 STAGES: dict[str, Any] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,7 @@ def test_levels_stay_inside_and_cover_every_stratum(value: float, count: int) ->
     assert all(1.0 <= level <= 30.0 for level in found)
     places = sorted((math.log(level) / math.log(30.0) * count) % count for level in found)
     assert len(found) == count
-    gaps = [b - a for a, b in zip(places, places[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(places)]
     assert all(gap == pytest.approx(1.0, abs=0.05) for gap in gaps)
 
 

@@ -18,14 +18,15 @@ class AuxK(Loss):
     """Rebuilds what the SAE got wrong from dead latents alone, so that they learn what is missing (AuxK).
 
     With `e` the error of the SAE, taken as a constant, and `z` the `k_aux` largest pre-activations of each row among latents that have not
-    fired for `dead_after_frac` of the run, `e_hat = z D` (no bias). `scale: fvu` gives the share of the error's variance left over, times d:
+    fired for `dead_after_frac` of the run, `e_hat = z D` (no bias). `scale: fvu` gives the share of the error's variance left, times d:
     `d * mean_b |e - e_hat|^2 / mean_b |e - mean_b e|^2`, the paper's ratio to the reconstruction's error where that is summed over d.
     `scale: dead_share` gives `min(dead / k_aux, 1) * mean_b |e - e_hat|^2`. The term is zero while no latent is dead.
 
     Of an error with a level axis the last level is taken.
 
     Differs from the paper: by default values are clipped at zero before they are chosen, not after, which differs only in rows with fewer
-    than `k_aux` positive ones; a latent is dead after a share of the run, where the paper says 10M tokens. `candidates: raw` with `scale: dead_share` is SAELens' form with a unit-norm dictionary;
+    than `k_aux` positive ones; a latent is dead after a share of the run, where the paper says 10M tokens. `candidates: raw` with
+    `scale: dead_share` is SAELens' form with a unit-norm dictionary;
     dictionary_learning's leaves d out of `fvu`: divide `weight` by d for it.
     """
 

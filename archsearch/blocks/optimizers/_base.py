@@ -23,8 +23,6 @@ class Optimizer(Block, abstract=True):
         """Returns the fresh state of one parameter; every tensor has its shape, so resetting a latent is resetting its rows."""
         raise NotImplementedError  # abstract
 
-    def update(
-        self, gradient: Tensor, moments: dict[str, Tensor], parameter: Tensor, settings: Mapping[str, Tensor], step: Tensor
-    ) -> None:
+    def update(self, gradient: Tensor, moments: dict[str, Tensor], parameter: Tensor, settings: Mapping[str, Tensor], step: Tensor) -> None:
         """Changes `moments` and `parameter` in place; `step` counts from 1 and broadcasts like a setting."""
         raise NotImplementedError  # abstract

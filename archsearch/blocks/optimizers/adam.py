@@ -35,9 +35,7 @@ class Adam(Optimizer):
     def moments(self, parameter: Tensor) -> dict[str, Tensor]:
         return {"mean": torch.zeros_like(parameter), "square": torch.zeros_like(parameter)}
 
-    def update(
-        self, gradient: Tensor, moments: dict[str, Tensor], parameter: Tensor, settings: Mapping[str, Tensor], step: Tensor
-    ) -> None:
+    def update(self, gradient: Tensor, moments: dict[str, Tensor], parameter: Tensor, settings: Mapping[str, Tensor], step: Tensor) -> None:
         beta1, beta2 = settings["beta1"], settings["beta2"]
         mean, square = moments["mean"], moments["square"]
         mean.lerp_(gradient, 1 - beta1)

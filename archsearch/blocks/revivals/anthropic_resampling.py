@@ -17,9 +17,9 @@ class AnthropicResampling(Revival):
     """Points dead latents at inputs the SAE rebuilds badly.
 
     At each event, a latent is dead if it has not fired for `window_frac` of the run. Inputs are drawn with probability proportional to
-    (squared error)^2; for each dead latent, the unit vector of one input becomes the dictionary row; the same direction, at `scale` times the
-    mean norm of the living encoder rows, becomes the encoder row; the latent's biases go back to their start, and the optimizer's moments
-    of everything touched to zero.
+    (squared error)^2; for each dead latent, the unit vector of one input becomes the dictionary row; the same direction, at `scale` times
+    the mean norm of the living encoder rows, becomes the encoder row; the latent's biases go back to their start, and the moments of
+    everything touched to zero.
 
     Differs from the paper: the direction is taken from what the encoder reads (after a pre-bias), so that a second stage is revived from
     its own residual; the subset of inputs is smaller by default.
@@ -33,7 +33,9 @@ class AnthropicResampling(Revival):
         subset_rows: int = Field(8192, ge=1, description="Inputs among which new directions are drawn (count).")
 
     paper = Paper(
-        title="Towards Monosemanticity", url="https://transformer-circuits.pub/2023/monosemantic-features", where="appendix, neuron resampling"
+        title="Towards Monosemanticity",
+        url="https://transformer-circuits.pub/2023/monosemantic-features",
+        where="appendix, neuron resampling",
     )
 
     def __init__(self, spec: Spec):
@@ -69,9 +71,7 @@ class AnthropicResampling(Revival):
                 self._revive(dictionary, mask, odds, signals, generator)
         return {"revived": float(count)}
 
-    def _revive(
-        self, dictionary: DictionaryView, dead: Tensor, odds: Tensor, signals: dict[str, Tensor], generator: Generator
-    ) -> None:
+    def _revive(self, dictionary: DictionaryView, dead: Tensor, odds: Tensor, signals: dict[str, Tensor], generator: Generator) -> None:
         count = int(dead.sum())
         chosen = _draw(odds, count, generator)
         for parameter in dictionary.own:

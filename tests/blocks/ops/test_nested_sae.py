@@ -4,12 +4,18 @@ from archsearch.assembler.parse import parse
 from archsearch.training.member import start
 from tests.blocks.harness import Example, Two, base, data
 
-INSIDE = {"encoder": "linear_encoder", "gate": {"kind": "topk", "k": 2}, "decoder": "linear_decoder"}
+INSIDE = {
+    "encoder": "linear_encoder",
+    "gate": {"kind": "topk", "k": 2},
+    "decoder": "linear_decoder",
+    "again": {"kind": "linear_decoder", "from": "gate"},
+}
 
 
 def _sae(spec):
     document = base()
     document["graph"] = {"center": {"kind": "pre_bias", "shared": False}, "inner": spec}
+    document["graph"]["all"] = {"kind": "add", "from": ["inner", "inner.decoder", "inner.again"]}
     return document
 
 
@@ -18,6 +24,7 @@ EXAMPLE = Example(
     fields={
         "width": Two(10, 14),
         "graph": Two(INSIDE, {**INSIDE, "gate": {"kind": "topk", "k": 4}}),
+        "output": Two("decoder", "again"),
         "from_": Two("center", {"signal": "center", "detach": True}),
     },
     no_reference="laid out in place; computes nothing itself",

@@ -1,0 +1,7 @@
+"""`python -m archsearch` is `archsearch`."""
+
+import sys
+
+from archsearch.cli.main import main
+
+sys.exit(main())
