@@ -22,7 +22,7 @@ from typing import Any
 STEP = """
 import sys, time, torch
 from archsearch.assembler.parse import parse
-from archsearch.training.looped import Looped
+from archsearch.training.looped import Looped, steps_of
 from archsearch.training.member import start
 from archsearch.training.memory import keep_memory
 how, precision, cores = sys.argv[1:4]
@@ -37,7 +37,7 @@ def go(steps):
         Looped().advance(members, steps)
     else:
         for member in members:
-            Looped().advance([member], steps)
+            steps_of(member, steps)
 go(20)
 begun = time.perf_counter()
 go(100)

@@ -11,6 +11,7 @@ _MODULES = {
     "harvest": ("collect", "harvest_activations", "windows_of"),
     "hub": ("hub_commit", "read_hub"),
     "model": ("open_bundled", "open_model"),
+    "preflight": ("check_activations", "check_inputs"),
     "source": ("open_activations",),
     "splice": ("SpliceResult", "Splicer"),
     "splits": ("SHARES", "SPLITS", "split_of"),

@@ -13,8 +13,9 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
+from archsearch.activations.hooks import unknown_hook
 from archsearch.activations.hub import said
-from archsearch.errors import DataError, nearest
+from archsearch.errors import DataError
 
 Edit = Callable[[Tensor], Tensor | None]
 """Sees the value at a hook point [window, position, ...]; what it returns, if anything, takes that value's place."""
@@ -63,7 +64,7 @@ class LanguageModel:
         """
         unknown = [hook for hook in hooks if hook not in self._hooks]
         if unknown:
-            lines = [f"model {self.name!r} has no hook point {hook!r}; {nearest(hook, list(self._hooks))}" for hook in unknown]
+            lines = [f"model {self.name!r} has no hook point {hook!r}; {unknown_hook(hook, self._hooks)}" for hook in unknown]
             raise DataError("\n".join(lines))
 
     def run(

@@ -137,8 +137,10 @@ class StoreWriter:
         places = self._places[split][start : start + count].numpy()
         for hook in self.hooks:
             rows = values[hook][:count].detach().to("cpu", torch.bfloat16)
-            if not torch.isfinite(rows).all():
-                raise DataError(f"activations must be finite; at {hook!r}, {split} rows {start} to {start + count} are not")
+            bad = (~torch.isfinite(rows).all(1)).nonzero().flatten()
+            if len(bad):
+                said = f"{len(bad)} of the {split} rows {start} to {start + count - 1} are not, the first is row {start + int(bad[0])}"
+                raise DataError(f"activations must be finite; at {hook!r}, {said}")
             self._maps[split, hook][places] = rows.view(torch.int16).numpy()
         self._filled[split] = start + count
 

@@ -10,6 +10,5 @@ __getattr__, __dir__ = lazy(
         "Assembly": "archsearch.assembler.build",
         "load_sae": "archsearch.assembler.build",
         "Receipt": "archsearch.assembler.receipt",
-        "parse": "archsearch.assembler.parse",
     },
 )

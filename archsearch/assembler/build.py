@@ -28,6 +28,7 @@ from archsearch.blocks.schedules._base import Schedule
 from archsearch.blocks.signals import PARAMETERS, Port, Sizes
 from archsearch.errors import AssemblyError, DataError, InvalidInput, Problem
 from archsearch.spec.block import NestedSpec
+from archsearch.spec.hashes import walk
 
 T = TypeVar("T", bound=Block)
 
@@ -64,8 +65,19 @@ def assemble(
         revival = _of(Revival, spec.revival, blocks) if spec.revival else None
         optimizer = _of(Optimizer, spec.training.optimizer, blocks)
         schedule = _of(Schedule, spec.training.schedule, blocks)
+    if revival is not None:
+        try:
+            revival.suits({d.name: _signals_around(d, graph) for d in graph.dictionaries})
+        except InvalidInput as error:
+            raise AssemblyError(error.problems) from None
     receipt = write_receipt(spec, graph, sae, revival)
     return Assembly(spec, graph, sae, receipt, init, revival, optimizer, schedule)
+
+
+def _signals_around(dictionary: Dictionary, graph: Graph) -> frozenset[str]:
+    """Returns the types of parameter signals that the blocks of a dictionary expose."""
+    around = (graph.nodes[label] for label in (*dictionary.path, *dictionary.decoders))
+    return frozenset(signal.value for node in around for signal in node.item.block.shared(node.spec).values())
 
 
 def _of(slot: type[T], spec: Any, blocks: Catalogue) -> T:
@@ -102,15 +114,20 @@ def wire(spec: Any, model: int, blocks: Catalogue) -> Graph:
     _check_nested(items, names)
     nodes = _first_pass(steps, names)
     outputs = _outputs(spec, top, names)
-    dictionaries = _dictionaries(nodes)
+    dictionaries = _dictionaries(nodes, outputs)
     _second_pass(nodes, dictionaries, outputs)
+    for node in nodes.values():
+        node.sort_wires()
     aliases = _aliases(nodes)
-    order = _order(nodes, aliases)
+    order = _order(nodes, {})
     infos = infer(order, spec.inputs, model, aliases)
-    graph = Graph(order, outputs, [], infos, aliases, 0, model)
-    graph.dictionaries = [_sized(dictionary, infos) for dictionary in dictionaries]
+    graph = Graph(order, outputs, [_sized(dictionary, infos) for dictionary in dictionaries], infos, aliases, 0, model)
     check_reads(graph)
     graph.dense_rank = check_outputs(graph, spec.inputs)
+    places = walk({label: node.plain() for label, node in order.items()}, outputs, graph.losses)
+    rank = {label: place for place, label in enumerate(places)}
+    graph.nodes = _order(nodes, rank)
+    graph.dictionaries.sort(key=lambda dictionary: rank[dictionary.name])
     return graph
 
 
@@ -142,6 +159,7 @@ def _first_pass(items: dict[str, Item], names: Names) -> dict[str, Node]:
             if signal is not None:
                 wires[port] = [_implicit(signal, item, rule, names)]
         nodes[label] = Node(item, wires, {port: rule.many for port, rule in ports.items()})
+        nodes[label].sort_wires()
     if problems:
         raise AssemblyError(problems)
     return nodes
@@ -196,36 +214,51 @@ def _outputs(spec: Any, top: Scope, names: Names) -> dict[str, str]:
     return found
 
 
-def _dictionaries(nodes: dict[str, Node]) -> list[Dictionary]:
-    """Finds every code that a decoder with rows of its own (or an encoder's) speaks for, in the spec's order."""
+def _dictionaries(nodes: dict[str, Node], outputs: dict[str, str]) -> list[Dictionary]:
+    """Finds every code a decoder rebuilds outputs from, in the spec's order.
+
+    Who owns the decoder's rows does not matter: a code that reaches an output is paid for in L0. A decoder that reaches none (one of an
+    auxiliary task) speaks for no dictionary.
+    """
+    reaching = _upstream(list(outputs.values()), nodes)
     decoders: dict[str, list[str]] = {}
     for node in nodes.values():
-        if node.slot == "decoder" and not any(_reads_decoder(wire, nodes) for wire in node.wires.get("dictionary", [])):
+        if node.slot == "decoder" and node.label in reaching:
             code = _base_code(node, nodes)
-            if code is not None:
+            if code is not None:  # otherwise the types do not fit, which is said where types are checked
                 decoders.setdefault(code, []).append(node.label)
-    found = []
-    for code, labels in decoders.items():
-        name = code.rsplit(".", 1)[0]
-        found.append(Dictionary(name, code, tuple(labels), tuple(_path(name, nodes)), 0))
+    names = [code.rsplit(".", 1)[0] for code in decoders]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise AssemblyError([Problem(f"two outputs of {twice!r} are decoded; a gate speaks through one code", nodes[twice].item.path)])
+    return [
+        Dictionary(name, code, tuple(labels), tuple(_path(name, nodes)), 0)
+        for name, (code, labels) in zip(names, decoders.items(), strict=True)
+    ]
+
+
+def _upstream(signals: list[str], nodes: dict[str, Node]) -> set[str]:
+    """Returns the blocks whose outputs flow into `signals`; parameters read on the way are no flow."""
+    found: set[str] = set()
+    waiting = list(signals)
+    while waiting:
+        label = _flow_owner(waiting.pop(), nodes)
+        if label is not None and label not in found:
+            found.add(label)
+            waiting += [wire.signal for wires in nodes[label].wires.values() for wire in wires]
     return found
-
-
-def _reads_decoder(wire: ResolvedWire, nodes: dict[str, Node]) -> bool:
-    owner = wire.signal.rsplit(".", 1)[0]
-    return owner in nodes and nodes[owner].slot == "decoder"
 
 
 def _base_code(node: Node, nodes: dict[str, Node]) -> str | None:
     """Follows a code back through levels to the gate that makes it."""
-    wires = next(iter(node.wires.values()), [])
+    wires = node.wires.get(node.main, [])
     while wires:
         owner = nodes.get(wires[0].signal.rsplit(".", 1)[0])
         if owner is None:
             return None
         if owner.slot != "level":
             return wires[0].signal if owner.slot == "gate" else None
-        wires = next(iter(owner.wires.values()), [])
+        wires = owner.wires.get(owner.main, [])
     return None
 
 
@@ -261,18 +294,25 @@ def _aliases(nodes: dict[str, Node]) -> dict[str, str]:
     return found
 
 
-def _order(nodes: dict[str, Node], aliases: dict[str, str]) -> dict[str, Node]:
-    depends: dict[str, set[str]] = {}
+def _order(nodes: dict[str, Node], rank: dict[str, int]) -> dict[str, Node]:
+    """Returns the nodes in an order they can run in; of those that can run at once, the lower rank first."""
+    depends: dict[str, list[str]] = {}
     for label, node in nodes.items():
-        reads = {wire.signal for wires in node.wires.values() for wire in wires}
-        depends[label] = {owner for signal in reads if (owner := _flow_owner(signal, nodes))}
+        reads = [wire.signal for wires in node.wires.values() for wire in wires]
+        depends[label] = list(dict.fromkeys(owner for signal in reads if (owner := _flow_owner(signal, nodes))))
+    sorter = TopologicalSorter(depends)
     try:
-        sorted_labels = list(TopologicalSorter(depends).static_order())
+        sorter.prepare()
     except CycleError as error:
         labels = " -> ".join(reversed(error.args[1]))
         path = nodes[error.args[1][0]].item.path
         raise AssemblyError([Problem(f"blocks must not form a cycle: {labels}", path)]) from None
-    return {label: nodes[label] for label in sorted_labels}
+    found: dict[str, Node] = {}
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready(), key=lambda label: (rank.get(label, 0), label))
+        found |= {label: nodes[label] for label in ready}
+        sorter.done(*ready)
+    return found
 
 
 def _flow_owner(signal: str, nodes: dict[str, Node]) -> str | None:

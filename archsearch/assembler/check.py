@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from archsearch.assembler.build import assemble
-from archsearch.assembler.parse import parse, parse_graph
+from archsearch.assembler.parse import parse
+from archsearch.assembler.reach import Count, Reach, counts_of, distinct_values, l0_range
 from archsearch.blocks.catalogue import Catalogue, catalogue
 from archsearch.errors import InvalidInput, Problem, nearest
-from archsearch.spec.block import NestedSpec
 from archsearch.spec.hashes import canonical
 from archsearch.spec.space import Space, corners
 from archsearch.spec.template import Filled, Template
@@ -22,10 +22,12 @@ from archsearch.spec.yaml import dotted, located
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check did: documents assembled, and the holes swept over that it met (`None` in it: a structure that has none)."""
+    """What a check did: documents assembled, the holes swept over that it met (`None` in it: a structure that has none), and what is
+    legal but hardly meant."""
 
     assembled: int
     swept: tuple[str | None, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ def check_space(
     model: int,
     blocks: Catalogue | None = None,
     recipes: Mapping[str, Any] | None = None,
+    names: Sequence[str] | None = None,
     fills: int = 20,
     seed: int = 0,
 ) -> Checked:
@@ -52,6 +55,7 @@ def check_space(
         model: width of the activations (count).
         blocks: the catalogue; all blocks by default.
         recipes: SAE trees by name, for baselines given by name; without them names are not checked.
+        names: all names a baseline may have; those of `recipes` by default.
         fills: random fills of the space and of each baseline (count).
         seed: seed of the random fills.
 
@@ -61,7 +65,8 @@ def check_space(
     blocks = blocks or catalogue()
     check = _Check(space, model, blocks)
     check.template(space.template, fills, seed)
-    trees, problems = _baselines(space, recipes)
+    check.note_sweep()
+    trees, problems = _baselines(space, recipes, names)
     for place, tree in trees.items():
         try:
             check.template(Template.read(tree, root=("baselines", place)), fills, seed)
@@ -70,10 +75,10 @@ def check_space(
     problems = [*check.problems, *problems]
     if problems:
         raise InvalidInput(sorted(located(problems, space.source.marks, space.source.file), key=lambda p: p.line or 0))
-    return Checked(check.assembled, tuple(dict.fromkeys(check.swept)))
+    return Checked(check.assembled, tuple(dict.fromkeys(check.swept)), tuple(check.notes))
 
 
-def _baselines(space: Space, recipes: Mapping[str, Any] | None) -> tuple[dict[Any, Any], list[Problem]]:
+def _baselines(space: Space, recipes: Mapping[str, Any] | None, names: Sequence[str] | None) -> tuple[dict[Any, Any], list[Problem]]:
     """Returns the trees of the baselines by place in the file, and a problem for every name no recipe bears."""
     if isinstance(space.baselines, dict):
         return {**space.baselines}, []
@@ -81,7 +86,8 @@ def _baselines(space: Space, recipes: Mapping[str, Any] | None) -> tuple[dict[An
         return {}, []
     known = {place: recipes[name] for place, name in enumerate(space.baselines) if name in recipes}
     unknown = [(place, name) for place, name in enumerate(space.baselines) if name not in recipes]
-    return known, [Problem(f"no recipe {name!r}; {nearest(name, list(recipes))}", f"baselines.{place}") for place, name in unknown]
+    valid = list(names or recipes)
+    return known, [Problem(f"no recipe {name!r}; {nearest(name, valid)}", f"baselines.{place}") for place, name in unknown]
 
 
 class _Check:
@@ -93,13 +99,16 @@ class _Check:
         self.problems: list[Problem] = []
         self.assembled = 0
         self.swept: list[str | None] = []
+        self.notes: list[str] = []
+        self._structures: list[tuple[dict[str, Any], str | None]] = []
 
     def template(self, template: Template, fills: int, seed: int) -> None:
         """Checks every corner and some random fills of one template."""
         discrete = {name for name, parameter in template.parameters().items() if parameter.discrete}
         found: list[_Found] = []
         seen: list[dict[str, Any]] = []
-        reach: dict[str, _Reach] = {}
+        reach: dict[str, Reach] = {}
+        counts: dict[str, Count] = {}
         try:
             known = corners(template)
             drawn = [template.fill(_Random(f"{seed}/{index}")) for index in range(fills)]
@@ -111,10 +120,34 @@ class _Check:
             seen.append(structure)
             problems, spec, hole = self._document(filled)
             found += [_Found(problem, structure) for problem in problems]
+            if spec is not None:
+                self._structures.append((structure, hole))
             if spec is not None and index < len(known):  # corners hold both ends of every range, random fills may not
-                reach.setdefault(canonical(structure), _Reach(structure)).widen(_l0_range(spec, self.blocks), filled, hole)
+                for path, low, high, width in counts_of(spec.graph, "graph", spec.width, self.blocks, self.fields):
+                    place = filled.locate(path)
+                    counts.setdefault(place, Count(place, structure)).widen(low, high, width)
+                reach.setdefault(canonical(structure), Reach(structure)).widen(l0_range(spec, self.blocks), filled, hole)
         found += [_Found(problem, r.structure) for r in reach.values() if (problem := r.problem(self.space.study.band))]
+        found += [_Found(problem, count.structure) for count in counts.values() if (problem := count.problem())]
         self.problems += _distinct(found, seen, template)
+        self.notes += [note for count in counts.values() if template is self.space.template and (note := count.note())]
+
+    def note_sweep(self) -> None:
+        """Notes where the sweep over sparsity cannot be had as asked."""
+        sweep, parameters = self.space.study.sweep, self.space.parameters()
+        if sweep == 1 or not self._structures:
+            return
+        for name in dict.fromkeys(hole for _, hole in self._structures if hole):
+            levels = distinct_values(parameters[name].hole)
+            if levels is not None and levels < sweep:
+                self.notes.append(f"sweep: {sweep} asks for more levels than {name} has values: a structure gets {levels}")
+        without = [structure for structure, hole in self._structures if hole is None]
+        if without:
+            when = _cause(without, [structure for structure, hole in self._structures if hole])
+            branch = " and ".join(f"{name}={value}" for name, value in when.items())
+            which = f"where {branch}" if branch else "in some structures" if len(without) < len(self._structures) else "anywhere"
+            what = f"no sparsity setting is open {which}: such a structure is trained once, not at {sweep} levels"
+            self.notes.append(f"{what}; open one ({', '.join(sorted({f'{kind}.{field}' for kind, field in self.fields.items()}))})")
 
     def _document(self, filled: Filled) -> tuple[list[Problem], Any, str | None]:
         """Returns the problems of one document, and its spec and the hole it is swept over where there is none."""
@@ -149,54 +182,6 @@ class _Random:
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         return random.Random(f"{self._seed}/{name}").choice(choices)
-
-
-@dataclass
-class _Reach:
-    """Effective L0 a structure can have, as far as its settings alone tell."""
-
-    structure: dict[str, Any]
-    low: float = math.inf
-    high: float = -math.inf
-    known: bool = True
-    path: str = "study.band"
-
-    def widen(self, reach: tuple[float, float] | None, filled: Filled, hole: str | None) -> None:
-        if hole is not None:
-            self.path = filled.locate(dotted(filled.path_of[hole]))
-        if reach is None:
-            self.known = False
-        else:
-            self.low, self.high = min(self.low, reach[0]), max(self.high, reach[1])
-
-    def problem(self, band: tuple[float, float]) -> Problem | None:
-        if not self.known or (self.low <= band[1] and self.high >= band[0]):
-            return None
-        what = f"effective L0 would lie between {self.low:g} and {self.high:g}, outside the band {[*band]} of the study"
-        return Problem(f"{what}: no SAE of this branch could reach the front; change the range, or `study.band`", self.path)
-
-
-def _l0_range(spec: Any, blocks: Catalogue) -> tuple[float, float] | None:
-    """Returns the range of effective L0 of all gates together, or None where one of them cannot tell without training."""
-    ranges = [_range_of(gate, blocks) for gate in _gates(spec.graph, "graph", blocks)]
-    known = [found for found in ranges if found is not None]
-    if not ranges or len(known) < len(ranges):
-        return None
-    return sum(low for low, _ in known), sum(high for _, high in known)
-
-
-def _range_of(spec: Any, blocks: Catalogue) -> tuple[float, float] | None:
-    tell = getattr(blocks[spec.kind], "l0_range", None)
-    return tell(spec) if tell else None
-
-
-def _gates(graph: Mapping[str, Any], path: str, blocks: Catalogue) -> Iterable[Any]:
-    for label, spec in graph.items():
-        inner = f"{path}.{label}.graph"
-        if isinstance(spec, NestedSpec):
-            yield from _gates(parse_graph(spec.graph, inner, blocks), inner, blocks)
-        elif blocks[spec.kind].slot == "gate":
-            yield spec
 
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archsearch.assembler.scopes import Item
-from archsearch.blocks.signals import Info, Sizes
+from archsearch.blocks.signals import Info, Signal, Sizes
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,15 @@ class Node:
     outputs: dict[str, Info] = field(default_factory=dict)
 
     @property
+    def main(self) -> str:
+        """The main port: the first its block has."""
+        return next(iter(self.many))
+
+    def sort_wires(self) -> None:
+        """Puts wires in the order of the block's ports, so that nothing depends on the order they were written in."""
+        self.wires = {port: self.wires[port] for port in self.many if port in self.wires}
+
+    @property
     def label(self) -> str:
         """The flat label."""
         return self.item.label
@@ -42,6 +51,21 @@ class Node:
     def slot(self) -> str:
         """The block's slot."""
         return self.item.block.slot
+
+    def plain(self) -> dict[str, Any]:
+        """Returns what a hash sees of the block: kind, settings that are not defaults, width where it chooses one, wires."""
+        settings = settings_of(self.spec)
+        kind = settings.pop("kind")
+        if self.slot == "encoder":
+            settings["width"] = self.sizes.latent
+        inputs = {port: [(wire.signal, wire.detach) for wire in wires] for port, wires in self.wires.items()}
+        return {"kind": kind, "settings": settings, "inputs": inputs}
+
+
+def settings_of(spec: Any) -> dict[str, Any]:
+    """Returns the kind of a block and its settings that are not defaults, without wires."""
+    written = spec.model_dump(by_alias=True, exclude_defaults=True, exclude={"from_", "of"})
+    return {**written, "kind": spec.kind}
 
 
 @dataclass(frozen=True)
@@ -60,7 +84,10 @@ class Dictionary:
 
 @dataclass
 class Graph:
-    """Everything wired and checked: nodes in an order they can run in, outputs by target, dictionaries in the spec's order.
+    """Everything wired and checked: nodes in an order they can run in, outputs by target, dictionaries.
+
+    Nodes and dictionaries stand in an order that the graph alone decides, so that weights drawn one after another do not depend on labels
+    or on the order of a file.
 
     `infos`: every signal; `aliases`: parameter signals that are another block's; `dense_rank`: rank of what flows from the inputs to the
     outputs past every code.
@@ -73,6 +100,11 @@ class Graph:
     aliases: dict[str, str]
     dense_rank: int
     model: int
+
+    @property
+    def losses(self) -> list[str]:
+        """Every signal added up to the loss."""
+        return [f"{label}.{name}" for label, node in self.nodes.items() for name, info in node.outputs.items() if info.type is Signal.LOSS]
 
     @property
     def width(self) -> int:

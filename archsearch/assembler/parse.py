@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from archsearch.blocks.catalogue import Catalogue, catalogue
 from archsearch.errors import InvalidInput, Problem, nearest
 from archsearch.spec.block import NestedSpec
+from archsearch.spec.messages import value_words
 
 
 def parse(document: Any, blocks: Catalogue | None = None) -> Any:
@@ -74,7 +75,7 @@ def _problem(error: Any, document: Any, prefix: str) -> Problem:
         return Problem(f"a block must say its `kind`, or be just a kind; got {error['input']!r}", path)
     if kind == "missing":
         return Problem(f"{steps[-1]!r} must be given", path)
-    return Problem(f"{error['msg']}; got {error['input']!r}", path)
+    return Problem(value_words(error), path)
 
 
 def _real_path(location: tuple[Any, ...], document: Any) -> tuple[list[str], list[str]]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from archsearch.assembler.graph import Graph, Node
+from archsearch.assembler.graph import Graph, settings_of
 from archsearch.blocks.revivals._base import Revival
-from archsearch.blocks.signals import Signal
 from archsearch.errors import AssemblyError, InvalidInput, Problem
 from archsearch.spec.hashes import digest, merkle
 
@@ -48,11 +47,10 @@ def write_receipt(spec: Any, graph: Graph, sae: Any, revival: Revival | None) ->
         what = f"a run needs at least one batch: tokens={training.tokens!r} is less than batch={training.batch!r}"
         raise AssemblyError([Problem(what, "training.tokens")])
     events = _events(spec, graph, steps, revival)
-    nodes = {label: _plain(node) for label, node in graph.nodes.items()}
-    losses = [f"{label}.{name}" for label, node in graph.nodes.items() for name, info in node.outputs.items() if info.type is Signal.LOSS]
-    arch = merkle(nodes, graph.outputs, losses)
+    nodes = {label: node.plain() for label, node in graph.nodes.items()}
+    arch = merkle(nodes, graph.outputs, graph.losses)
     return Receipt(
-        arch=digest({"graph": arch, "scale": _settings(spec.scale)}),
+        arch=digest({"graph": arch, "scale": settings_of(spec.scale)}),
         structure=_structure(spec, graph, sae),
         parameters=sum(parameter.numel() for parameter in sae.parameters()),
         flops=sum(node.item.block.flops(node.spec, node.sizes) for node in graph.nodes.values()),
@@ -96,26 +94,12 @@ def _lengths(spec: Any, graph: Graph) -> list[tuple[str, Any]]:
     return [(path, value) for path, value in found if path.endswith(("_frac", "_tokens")) and isinstance(value, (int, float))]
 
 
-def _settings(spec: Any) -> dict[str, Any]:
-    written = spec.model_dump(by_alias=True, exclude_defaults=True, exclude={"from_", "of"})
-    return {**written, "kind": spec.kind}
-
-
-def _plain(node: Node) -> dict[str, Any]:
-    settings = _settings(node.spec)
-    kind = settings.pop("kind")
-    if node.slot == "encoder":
-        settings["width"] = node.sizes.latent
-    inputs = {port: [(wire.signal, wire.detach) for wire in wires] for port, wires in node.wires.items()}
-    return {"kind": kind, "settings": settings, "inputs": inputs}
-
-
 def _structure(spec: Any, graph: Graph, sae: Any) -> str:
     """Hashes everything but the settings members of a stacked group may differ in."""
     blocks = {}
     for label, node in graph.nodes.items():
         free = set(sae.block(label).settings)
-        plain = _plain(node)
+        plain = node.plain()
         plain["settings"] = {name: value for name, value in plain["settings"].items() if name not in free}
         blocks[label] = plain
     training = spec.training
@@ -125,5 +109,5 @@ def _structure(spec: Any, graph: Graph, sae: Any) -> str:
         "clip": training.clip_norm is not None,
         "optimizer": training.optimizer.kind,
     }
-    shared |= {"schedule": training.schedule.kind, "outputs": graph.outputs, "width": spec.width, "scale": _settings(spec.scale)}
+    shared |= {"schedule": training.schedule.kind, "outputs": graph.outputs, "width": spec.width, "scale": settings_of(spec.scale)}
     return digest({"blocks": blocks, **shared})

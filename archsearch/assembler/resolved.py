@@ -37,7 +37,9 @@ def _graph(specs: dict[str, Any], first: str, prefix: str, nodes: dict[str, Node
             inner = parse_graph(spec.graph, full, blocks)
             written = spec.model_dump(mode="json", by_alias=True)
             port = next(iter(blocks[spec.kind].inputs))
-            wires = written["from"] or {port: [{"signal": before, "detach": None}]}
+            wires = (
+                written["from"] if isinstance(written["from"], dict) else {port: written["from"] or [{"signal": before, "detach": None}]}
+            )
             output = spec.output or list(inner)[-1]
             found[label] = {**written, "from": wires, "output": output, "graph": _graph(inner, "x", f"{full}/", nodes, blocks)}
         else:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+from torch import nn
 
 from archsearch.assembler.parse import parse_graph
 from archsearch.blocks._block import StepBlock
 from archsearch.blocks.catalogue import Catalogue
+from archsearch.errors import AssemblyError, Problem
 from archsearch.spec.block import NestedSpec
 
 
@@ -48,6 +53,7 @@ def lay_out(spec: Any, blocks: Catalogue) -> tuple[Scope, dict[str, Item]]:
     top = Scope("", spec.width, None, list(spec.inputs), "graph")
     items: dict[str, Item] = {}
     _lay_out(spec.graph, top, blocks, items)
+    _check_labels(spec.losses, [], "losses")
     for label, loss in _losses(spec, blocks).items():
         items[f"losses/{label}"] = Item(f"losses/{label}", top, _step(blocks, loss), loss, f"losses.{label}")
     return top, items
@@ -61,7 +67,29 @@ def _losses(spec: Any, blocks: Catalogue) -> dict[str, Any]:
     return given
 
 
+LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+"""What a label may be: dots and slashes separate labels from outputs and nested labels."""
+
+
+_RESERVED = frozenset(dir(nn.ModuleDict))
+"""Names a module's own attributes bear."""
+
+
+def _check_labels(labels: Iterable[str], taken: list[str], path: str) -> None:
+    problems: list[Problem | str] = []
+    for label in labels:
+        if not LABEL.fullmatch(label):
+            problems.append(Problem(f"a label is letters, digits, `_` and `-`, a letter first; got {label!r}", f"{path}.{label}"))
+        elif label in _RESERVED:
+            problems.append(Problem(f"the label {label!r} is reserved; choose another", f"{path}.{label}"))
+        elif label in taken:
+            problems.append(Problem(f"the label {label!r} is an input's name; choose another", f"{path}.{label}"))
+    if problems:
+        raise AssemblyError(problems)
+
+
 def _lay_out(graph: dict[str, Any], scope: Scope, blocks: Catalogue, items: dict[str, Item]) -> None:
+    _check_labels(graph, scope.inputs, scope.path)
     for label, spec in graph.items():
         full, path = scope.full(label), f"{scope.path}.{label}"
         scope.labels.append(label)

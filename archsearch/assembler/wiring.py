@@ -64,9 +64,7 @@ class Names:
         if scope.parent is None:
             return name
         item = self.items[scope.prefix]
-        wires = item.spec.from_
-        if isinstance(wires, dict):
-            wires = next(iter(wires.values()))
+        wires = _main_wires(item)
         return self.find(wires[0].signal, item.scope) if wires else self.previous(item)
 
     def cut(self, scope: Scope) -> bool:
@@ -74,9 +72,7 @@ class Names:
         if scope.parent is None:
             return False
         item = self.items[scope.prefix]
-        wires = item.spec.from_
-        if isinstance(wires, dict):
-            wires = next(iter(wires.values()))
+        wires = _main_wires(item)
         if wires:
             return bool(wires[0].detach) or (wires[0].signal in scope.parent.inputs and self.cut(scope.parent))
         return self._own(item) == scope.parent.labels[0] and self.cut(scope.parent)
@@ -143,6 +139,13 @@ def explicit(item: Item, ports: dict[str, Port], names: Names) -> dict[str, list
     return wires
 
 
+def _main_wires(item: Item) -> list[Wire]:
+    """Returns the wires written for a block's main port, none if they are implicit."""
+    wires = item.spec.from_
+    main = next(iter(item.block.ports(item.spec)))
+    return list(wires.get(main, []) if isinstance(wires, dict) else wires or [])
+
+
 def _is_of(item: Item, wire: Wire) -> bool:
     return isinstance(item.spec, LossSpec) and item.spec.of == wire
 
@@ -202,15 +205,15 @@ def _signals(port: Port, dictionary: Dictionary, nodes: dict[str, Node]) -> list
     if port.default == "code":
         return [dictionary.code]
     if port.default == "pre":
-        wires = next(iter(gate.wires.values()))
-        return [wires[0].signal]
+        return [gate.wires[gate.main][0].signal]
     if port.default == "active":
         return [f"{gate.label}.{out}" for out, type in gate.item.block.outputs.items() if type is Signal.ACTIVE]
     if Signal.IDLE in port.types:
         return [f"{gate.label}.{IDLE}"]
-    return [
-        f"{label}.{output}"
-        for label in dictionary.decoders
-        for output, type in nodes[label].item.block.shared(nodes[label].spec).items()
-        if type in port.types
-    ]
+    found = []
+    for node in (nodes[label] for label in dictionary.decoders):
+        for output, type in node.item.block.shared(node.spec).items():
+            if type in port.types:
+                # A port of the same name that is wired makes the signal another block's.
+                found.append(node.wires[output][0].signal if node.wires.get(output) else f"{node.label}.{output}")
+    return found

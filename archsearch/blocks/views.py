@@ -13,14 +13,15 @@ from torch import Generator, Tensor
 class LatentParameter:
     """A parameter whose first axis runs over latents.
 
-    `value` is changed in place; `moments` are the optimizer's tensors of the same shape (empty before training); `role` is its signal
-    type (`dictionary`, `weight`) or empty; `source` names the signal a row of that role is a direction in; `fill` is what the parameter
-    holds before any initialisation; one that is not `drawn` stays that way.
+    `value` is changed in place; `restart(mask)` makes the optimizer forget what it knew of the rows in a mask; `moments` are its tensors of
+    the same shape; `role` is the parameter's signal type (`dictionary`, `weight`) or empty; `source` names the signal a row of that role is
+    a direction in; `fill` is what the parameter holds before any initialisation; one that is not `drawn` stays that way.
     """
 
     label: str
     value: Tensor
     moments: dict[str, Tensor]
+    restart: Callable[[Tensor], None]
     role: str = ""
     source: str = ""
     fill: float = 0.0

@@ -10,16 +10,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from archsearch.activations.preflight import check_activations, check_inputs
 from archsearch.assembler.build import assemble
-from archsearch.assembler.check import check_space
+from archsearch.assembler.check import Checked, check_space
 from archsearch.assembler.words import in_words
 from archsearch.cli.estimate import Estimate, Probe, cost_of_sae, cost_of_space, known_width
 from archsearch.cli.inputs import is_space, machine_of, read_spec
-from archsearch.errors import InvalidInput
-from archsearch.reporting.live import duration
+from archsearch.errors import InvalidInput, Problem
+from archsearch.recipes import names
+from archsearch.reporting.live import counted, duration
 from archsearch.search.study import baseline_trees
-from archsearch.spec.space import Space
-from archsearch.spec.yaml import load
+from archsearch.spec.space import Space, is_open
+from archsearch.spec.yaml import load, located
 
 WIDTH = 128
 """Width of the activations assumed where nothing says it: the bundled model's."""
@@ -38,6 +40,8 @@ def check(args: Namespace) -> int:
         return 0
     console = Console()
     console.print(Text(told["said"]), soft_wrap=True)
+    for note in told.get("notes", ()):
+        console.print(Text(f"note: {note}"), soft_wrap=True)
     if cost:
         _show(cost, console)
     return 0
@@ -46,17 +50,43 @@ def check(args: Namespace) -> int:
 def _space(args: Namespace) -> tuple[dict[str, Any], Estimate | None]:
     space = Space.load(args.file)
     model = args.d_model or known_width(space.activations) or WIDTH
-    checked = check_space(space, model=model, recipes=baseline_trees(space))
-    study, holes = space.study, list(space.parameters())
+    checked = _checked(space, model)
+    study = space.study
+    holes = [name for name, parameter in space.parameters().items() if is_open(parameter)]
     baselines = ", ".join(space.baselines) or "none"
     swept = [name for name in checked.swept if name]
     said = (
-        f"{args.file}: a space; {checked.assembled} fills assembled. {study.trials} trials; "
-        f"baselines: {baselines}; {len(holes)} holes; swept: {', '.join(swept) or 'nothing'}"
+        f"{args.file}: a space; {counted(checked.assembled, 'fill')} assembled. {counted(study.trials, 'trial')}; "
+        f"baselines: {baselines}; {counted(len(holes), 'hole')}; swept: {', '.join(swept) or 'nothing'}"
     )
-    told = {"file": str(args.file), "holds": "space", "assembled": checked.assembled, "holes": holes, "swept": swept, "said": said}
+    told = {"file": str(args.file), "holds": "space", "assembled": checked.assembled, "holes": holes, "swept": swept}
+    told |= {"notes": list(checked.notes), "said": said}
     machine = machine_of(args.device, args.executor, args.precision)
     return told, cost_of_space(space, machine, args.d_model) if args.estimate else None
+
+
+def _checked(space: Space, model: int) -> Checked:
+    """Checks a space and its activations.
+
+    Raises:
+        InvalidInput: everything wrong with either.
+    """
+    problems: list[Problem] = []
+    checked = None
+    try:
+        checked = check_space(space, model=model, recipes=baseline_trees(space), names=names())
+    except InvalidInput as error:
+        problems += error.problems
+    try:
+        check_activations(space.activations, space.source)
+    except InvalidInput as error:
+        problems += error.problems
+    inputs = space.sae.get("inputs", ["x"])
+    if isinstance(inputs, list):  # a hole is looked at when it is filled
+        problems += located(check_inputs(space.activations, inputs), space.source.marks, space.source.file, "sae")
+    if checked is None or problems:
+        raise InvalidInput(sorted(problems, key=lambda problem: problem.line or 0))
+    return checked
 
 
 def _sae(args: Namespace) -> tuple[dict[str, Any], Estimate | None]:

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from archsearch.errors import ArchsearchError
+from archsearch.errors import ArchsearchError, StudyError
 
 DEBUG_HINT = "set ARCHSEARCH_DEBUG=1 to see where"
 
@@ -17,15 +17,27 @@ _BY_NUMBER = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EACCES: _LOCKED, e
 _BY_WORDS = {"disk is full": errno.ENOSPC, "readonly database": errno.EROFS, "unable to open database file": errno.EACCES}
 """How SQLite says what the system said."""
 
+_NO_MEMORY = ("not enough memory", "DefaultCPUAllocator", "Storage size calculation overflowed", "CUDA out of memory")
+"""How torch says that there is no memory."""
+
+_DAMAGED = ("file is not a database", "database disk image is malformed", "no such table: archsearch_")
+"""How SQLite says that a study's file is no study any more."""
+
+_RESTORE = "restore that file from a copy, or delete it and run the study anew; results already exported are untouched"
+
 
 def explain(error: BaseException) -> tuple[str, int]:
     """Returns the message and the exit code of an error."""
+    if isinstance(error, StudyError) and _damaged(error):
+        return f"{str(error).replace('sqlite:///', '')}; {_RESTORE}", error.exit_code
     if isinstance(error, ArchsearchError):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", 130
-    if isinstance(error, MemoryError):
+    if any(_no_memory(cause) for cause in _chain(error)):
         return "out of memory; a smaller `batch`, `width` or `sweep` needs less", 1
+    if _damaged(error):
+        return f"the study's database is damaged ({' '.join(str(_deepest(error)).split())[:200]}); {_RESTORE}", 1
     if (told := _system(error)) is not None:
         return told, 1
     said = " ".join(str(error).split())
@@ -47,6 +59,20 @@ def _system(error: BaseException) -> str | None:
             place = f"{cause.filename}: " if cause.filename else ""
             return f"{place}{cause.strerror[:1].lower()}{cause.strerror[1:]} ({DEBUG_HINT})"
     return None
+
+
+def _no_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported for its name
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+
+
+def _damaged(error: BaseException) -> bool:
+    return any(words in str(cause) for cause in _chain(error) for words in _DAMAGED)
+
+
+def _deepest(error: BaseException) -> BaseException:
+    return list(_chain(error))[-1]
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from archsearch.activations.preflight import check_activations
 from archsearch.assembler.parse import parse
 from archsearch.errors import InvalidInput, Problem, nearest
 from archsearch.spec.activations import ActivationsSpec
@@ -113,9 +114,23 @@ def read_activations(text: str) -> Any:
     return _source(data, document)
 
 
+def output_folder(path: Path) -> Path:
+    """Returns a folder that `--out` names, there or not.
+
+    Raises:
+        InvalidInput: a file stands in its place or above it.
+    """
+    for place in (path, *path.parents):
+        if place.exists() and not place.is_dir():
+            raise InvalidInput([f"--out must be a folder; got {str(path)!r}, and {str(place)!r} is a file"])
+    return path
+
+
 def _source(data: dict[str, Any], document: Document) -> Any:
     try:
-        return TypeAdapter(_Wrapped).validate_python(data).activations
+        source = TypeAdapter(_Wrapped).validate_python(data).activations
+        check_activations(source, document, "activations" if "activations" in document.data else "")
+        return source
     except ValidationError as error:
         problems = problems_of(error, data, _Wrapped)
         raise InvalidInput(located(problems, document.marks, document.file)) from None

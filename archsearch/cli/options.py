@@ -95,7 +95,9 @@ def _study(parser: Parser) -> None:
     parser.add_argument("--trials", type=_count, metavar="N", help="SAEs to train besides the baselines (default: the space's)")
     parser.add_argument("--tokens", type=_count, metavar="N", help="activation rows each SAE is trained on (default: the space's)")
     parser.add_argument("--seed", type=_natural, metavar="N", help="seed of the sampler (default: the space's)")
-    parser.add_argument("--sampler", choices=SAMPLERS, default="tpe", help="what proposes trials (default: tpe)")
+    parser.add_argument(
+        "--sampler", choices=SAMPLERS, default="auto", help="what proposes trials (auto: tpe, or what the study was created with)"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="the study's folder (default: studies/NAME)")
     parser.add_argument("--storage", metavar="URL", help="database (default: sqlite, study.db in the study's folder)")
     _machine(parser)

@@ -13,11 +13,16 @@ from rich.text import Text
 from archsearch.cli.inputs import study_folder
 from archsearch.errors import InvalidInput, StudyError
 from archsearch.reporting.front import FrontRow, entry, front_json, front_rows, plain
-from archsearch.reporting.live import duration
+from archsearch.reporting.live import counted, duration
 from archsearch.reporting.results import write_json
 from archsearch.reporting.table import print_front, tally
 from archsearch.search.ledger import read_study
 from archsearch.search.records import StudyRecord, TrialRecord, front
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: no lock to be had
+    fcntl = None
 
 FORMAT = "archsearch-specs-1"
 
@@ -31,10 +36,12 @@ def status(args: Namespace) -> int:
         return 0
     console = Console()
     ended = [trial for trial in record.trials if trial.state != "running"]
+    stopped = any(trial.state == "running" for trial in record.trials) and not held(study_folder(args.study))
+    state = "not running: resume with" if stopped else "not ended; resume with"
     lines = [
         f"{record.name}: {record.question}" if record.question else record.name,
-        f"{len(ended)}/{record.planned} trials ({tally(record)}), {duration(record.seconds)} so far",
-        f"ended: {record.stopped}" if record.stopped else f"not ended; resume with: {record.command}",
+        f"{len(ended)}/{counted(record.planned, 'trial')} ({tally(record)}), {duration(record.seconds)} so far",
+        f"ended: {record.stopped}" if record.stopped else f"{state}: {record.command}",
         *[f"trial {trial.number} failed: {trial.message}" for trial in record.trials if trial.state == "failed"][:5],
     ]
     for line in lines:
@@ -45,6 +52,7 @@ def status(args: Namespace) -> int:
 
 def export(args: Namespace) -> int:
     """Writes chosen specs of a study to one file."""
+    _check_out(args.out)
     record = read_study(study_folder(args.study))
     chosen = chosen_trials(record, args.best, args.trial, args.band)
     data = {"format": FORMAT, "study": record.name, "question": record.question, "command": record.command}
@@ -52,8 +60,35 @@ def export(args: Namespace) -> int:
     write_json(Path(args.out), plain({**data, "provenance": record.provenance, "specs": specs}))
     for trial in chosen:
         print(f"trial {trial.number}: {trial.words}, L0 {trial.measurements['l0']:.1f}, FVU {trial.measurements['fvu']:.4f}")
-    print(f"{args.out}: {len(chosen)} spec{'s' if len(chosen) != 1 else ''}; train with `archsearch train --spec {args.out}`")
+    print(f"{args.out}: {counted(len(chosen), 'spec')}; train with `archsearch train --spec {args.out}`")
     return 0
+
+
+def _check_out(path: Path) -> None:
+    """Refuses a file that cannot be there.
+
+    Raises:
+        InvalidInput: it is a folder, or there is none to put it in.
+    """
+    if path.is_dir():
+        raise InvalidInput([f"--out must be a file; {str(path)!r} is a folder"])
+    if not path.parent.is_dir():
+        raise InvalidInput(
+            [f"--out must be a file in a folder that exists; got {str(path)!r}, and there is no folder {str(path.parent)!r}"]
+        )
+
+
+def held(folder: Path) -> bool:
+    """Tells whether a process is running the study in `folder`, by the lock it holds; where there are no locks, nobody is."""
+    path = folder / ".lock"
+    if fcntl is None or not path.is_file():
+        return False
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 def chosen_trials(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
-from archsearch.errors import Interrupted, StudyError
+from archsearch.cli.inputs import output_folder
+from archsearch.errors import Interrupted, InvalidInput, StudyError
 from archsearch.reporting.live import duration, watch
 from archsearch.reporting.results import write_results
 from archsearch.reporting.table import print_front, tally
@@ -19,6 +23,7 @@ def study(args: Namespace) -> int:
     """Runs a study to its end and reports it.
 
     Raises:
+        InvalidInput: the space or an option is not legal.
         StudyError: not one trial could be finished.
     """
     console = Console()
@@ -33,6 +38,9 @@ def study(args: Namespace) -> int:
         storage=args.storage,
         sampler=args.sampler,
     )
+    output_folder(args.out or Path("studies"))
+    if args.storage is not None:
+        _check_storage(args.storage)
     try:
         with watch(console) as observe:
             record = run_study(args.space, options, observe)
@@ -48,6 +56,21 @@ def study(args: Namespace) -> int:
         reasons = dict.fromkeys(trial.message for trial in record.trials if trial.message)
         raise StudyError("no trial could be finished:\n" + "\n".join(f"  {reason}" for reason in reasons))
     return 0
+
+
+def _check_storage(url: str) -> None:
+    """Refuses a storage that no study can be kept in.
+
+    Raises:
+        InvalidInput: it is no URL, or of a database that is not supported.
+    """
+    try:
+        backend = make_url(url).get_backend_name()
+    except ArgumentError:
+        backend = ""
+    if backend != "sqlite":
+        known = f"; {backend!r} is not supported" if backend else ""
+        raise InvalidInput([f"--storage must be a URL sqlite:///PATH; got {url!r}{known}"])
 
 
 def _so_far(args: Namespace, console: Console) -> None:

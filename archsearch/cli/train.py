@@ -17,7 +17,7 @@ from archsearch.activations.data import Activations
 from archsearch.assembler.resolved import resolved
 from archsearch.assembler.words import in_words
 from archsearch.cli.harvest import open_with_progress
-from archsearch.cli.inputs import Machine, SpecFile, machine_of, read_activations, read_spec
+from archsearch.cli.inputs import Machine, SpecFile, machine_of, output_folder, read_activations, read_spec
 from archsearch.errors import ArchsearchError, InvalidInput
 from archsearch.evaluation.metrics import evaluate
 from archsearch.reporting.front import plain
@@ -54,10 +54,10 @@ def train(args: Namespace) -> int:
     file = read_spec(args.spec)
     spec = file.parse(_changed(file, args))
     machine = machine_of(args.device, args.executor, args.precision)
+    folder = output_folder(args.out or OUT / args.spec.stem)
     activations = open_with_progress(read_activations(args.activations), machine.device)
     member = _started(file, spec, activations, machine)
     run = run_hash(spec, member.assembly, Setting(activations.d_model, activations.fingerprint, machine.precision))
-    folder = args.out or OUT / args.spec.stem
     _prepare(folder, run)
     _run(member, machine)
     found = _measured(member, activations)

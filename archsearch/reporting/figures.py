@@ -86,7 +86,11 @@ def _front(axes: Axes, shown: Picture) -> None:
     # A step, not a slope: between two members nothing better than the left one has been reached. It ends where the band ends.
     axes.plot([*x, shown.band[1]], [*y, y[-1]], color=INK, linewidth=2.2, drawstyle="steps-post", zorder=4)
     colours = [shown.colour_of[trial.number] for trial in shown.front]
-    axes.scatter(x, y, s=62, c=colours, edgecolors=INK, linewidths=1.4, zorder=5)
+    marker_of = {series.name: _marker(shown, series) for series in shown.tried}
+    for at, trial, colour in zip(zip(x, y, strict=True), shown.front, colours, strict=True):
+        # A member that is a baseline keeps its marker, or the legend would show one that is nowhere in the picture.
+        marker = marker_of[trial.baseline] if trial.baseline else "o"
+        axes.scatter(*at, s=62, c=[colour], marker=marker, edgecolors=INK, linewidths=1.4, zorder=5)
 
 
 def _legend(axes: Axes, shown: Picture) -> None:

@@ -52,7 +52,7 @@ class _Lines:
 
 def line(status: Status) -> str:
     """Returns a status as one plain line."""
-    parts = [status.doing, *([f"{status.done}/{status.planned} trials"] if status.planned else [])]
+    parts = [status.doing, *([_done(status)] if status.planned else [])]
     if status.step_frac:
         parts.append(f"step {status.step_frac:.0%}")
     if status.tokens_per_second:
@@ -60,14 +60,14 @@ def line(status: Status) -> str:
     if status.left_seconds is not None:
         parts.append(f"{duration(status.left_seconds)} left")
     if status.front:
-        parts.append(f"front: {len(status.front)} members")
+        parts.append(f"front: {counted(len(status.front), 'member')}")
     return ", ".join(parts)
 
 
 def display(status: Status, width: int, height: int) -> RenderableType:
     """Returns a status as a block that fits a terminal of `width` columns and `height` lines."""
     room = min(_ROWS, height - _FIXED)
-    facts = [f"{status.done}/{status.planned} trials"] if status.planned else []
+    facts = [_done(status)] if status.planned else []
     if status.tokens_per_second:
         facts.append(f"{rate(status.tokens_per_second)} tokens/s")
     if status.left_seconds is not None:
@@ -106,6 +106,15 @@ def _front(members: list[TrialRecord], total: int) -> Text:
     for trial in members:
         lines.append(f"{trial.measurements['l0']:6.1f}  {trial.measurements['fvu']:6.4f}  {words[trial.number]}")
     return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+
+
+def _done(status: Status) -> str:
+    return f"{status.done}/{counted(status.planned, 'trial')}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Returns a number of things in words: 1 trial, 2 trials."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def rate(per_second: float) -> str:

@@ -56,7 +56,9 @@ def _front(shown: Picture) -> list[go.Scatter]:
     line = {"color": INK, "width": 3, "shape": "hv"}
     steps = {"x": [*x, shown.band[1]], "y": [*y, y[-1]], "mode": "lines", "line": line, "hoverinfo": "skip", "showlegend": False}
     colours = [shown.colour_of[trial.number] for trial in shown.front]
-    marker = {"size": 12, "color": colours, "line": {"color": INK, "width": 2}}
+    symbol_of = {series.name: _symbol(shown, series) for series in shown.tried}
+    symbols = [symbol_of[trial.baseline] if trial.baseline else "circle" for trial in shown.front]
+    marker = {"size": 12, "color": colours, "symbol": symbols, "line": {"color": INK, "width": 2}}
     return [go.Scatter(steps), go.Scatter({**_data(shown.front), "mode": "markers", "marker": marker, "name": "front"})]
 
 

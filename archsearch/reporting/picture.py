@@ -115,4 +115,5 @@ def wrapped(text: str, columns: int, lines: int = 2) -> str:
 def note(shown: Picture) -> str:
     """Returns the line under a picture: what is measured, and what it leaves out."""
     text = "held-out rows at inference; lower left is better"
-    return f"{text}; {shown.hidden} trials lie outside the picture" if shown.hidden else text
+    outside = "1 trial lies" if shown.hidden == 1 else f"{shown.hidden} trials lie"
+    return f"{text}; {outside} outside the picture" if shown.hidden else text

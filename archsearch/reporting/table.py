@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from archsearch.reporting.front import FrontRow, baseline_names, counts, front_rows
+from archsearch.reporting.live import counted
 from archsearch.reporting.picture import number
 from archsearch.search.records import StudyRecord
 
@@ -54,7 +55,7 @@ def cells(row: FrontRow) -> tuple[str, ...]:
 
 def _versus(row: FrontRow) -> str:
     if row.baseline:
-        return "is one"
+        return "baseline"
     if row.versus is None:
         return "none there"
     return f"{row.versus.percent:+.1f}% {row.versus.baseline}"
@@ -80,7 +81,7 @@ def summary(record: StudyRecord) -> str:
         "",
         _plain(record.question) or "(no question was written down)",
         "",
-        f"The front at effective L0 {low} to {high}, from {len(record.trials)} trials ({tally(record)}).",
+        f"The front at effective L0 {low} to {high}, from {counted(len(record.trials), 'trial')} ({tally(record)}).",
         f"Baselines: {', '.join(map(_plain, names)) if names else 'none'}. FVU: fraction of variance unexplained, lower is better;",
         "vs baseline: difference in FVU to the best baseline at the same L0 (below zero is better).",
         "",

@@ -16,7 +16,7 @@ from archsearch.blocks.catalogue import Catalogue
 from archsearch.search.provenance import NUMERICS
 from archsearch.search.tables import TrialRow
 from archsearch.spec.hashes import digest
-from archsearch.spec.holes import FloatHole, IntHole, Primitive, ValueHole
+from archsearch.spec.holes import ChoiceHole, FloatHole, IntHole, Primitive, ValueHole
 from archsearch.spec.seeds import seed_of
 from archsearch.spec.template import Filled, Template
 
@@ -79,9 +79,13 @@ def run_hash(spec: Any, assembly: Assembly, setting: Setting) -> str:
 def levels_of(hole: ValueHole, value: Primitive, count: int) -> list[Any]:
     """Returns `count` values of a sparsity hole: `value` first, the others spread evenly over the hole's range from there.
 
-    On the hole's own scale (log or linear) the range is a circle, and each value lies a `count`-th of it further than the one before, so
-    that whatever the sampler suggests, the levels cover the range. Whole numbers that fall together are told once.
+    On the hole's own scale (log or linear; places in the list for a choice of numbers) the range is a circle, and each value lies a
+    `count`-th of it further than the one before, so that whatever the sampler suggests, the levels cover the range. Values that fall
+    together are told once; a choice of words has no order to go along, and keeps its one value.
     """
+    if isinstance(hole, ChoiceHole) and _numeric(hole):
+        places, here = len(hole.values), hole.values.index(value)
+        return [hole.values[place] for place in dict.fromkeys((here + index * places // count) % places for index in range(count))]
     if not isinstance(hole, (FloatHole, IntHole)) or not isinstance(value, (int, float)):
         return [value]
     low, high = (math.log(edge) if hole.log else float(edge) for edge in (hole.low, hole.high))
@@ -94,6 +98,10 @@ def levels_of(hole: ValueHole, value: Primitive, count: int) -> list[Any]:
         if other not in found:
             found.append(other)
     return found
+
+
+def _numeric(hole: ChoiceHole) -> bool:
+    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in hole.values)
 
 
 class Draw:
@@ -177,9 +185,9 @@ def baseline_drafts(name: str, template: Template, hole: str | None, ask: int, i
     return [Draft(ask, level, filled.document, {}, name) for level, filled in enumerate(fills)]
 
 
-def _lowest(hole: ValueHole, sweep: int) -> float:
+def _lowest(hole: ValueHole, sweep: int) -> Any:
     place = 0.5 / sweep
-    if isinstance(hole, (FloatHole, IntHole)):
-        raw = hole.low * (hole.high / hole.low) ** place if hole.log else hole.low + place * (hole.high - hole.low)
-        return max(round(raw), hole.low) if isinstance(hole, IntHole) else float(f"{raw:.3g}")
-    return 0.0
+    if isinstance(hole, ChoiceHole):
+        return hole.values[int(place * len(hole.values))]
+    raw = hole.low * (hole.high / hole.low) ** place if hole.log else hole.low + place * (hole.high - hole.low)
+    return max(round(raw), hole.low) if isinstance(hole, IntHole) else float(f"{raw:.3g}")

@@ -7,13 +7,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, event, select
+from sqlalchemy import create_engine, event, func, select
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from archsearch.errors import StudyError
-from archsearch.search.records import StudyRecord, TrialRecord
+from archsearch.search.records import Place, StudyRecord, TrialRecord
 from archsearch.search.tables import FORMAT, Base, EventRow, RungRow, StudyRow, TrialRow
 
 DATABASE = "study.db"
@@ -102,12 +102,13 @@ class Ledger:
                 setattr(row, name, value)
             session.commit()
 
-    def add_trials(self, rows: list[TrialRow]) -> None:
-        """Writes the trials of one ask, before any of them trains."""
+    def add_trials(self, rows: list[TrialRow], events: list[tuple[str, dict[str, Any]]] | None = None) -> None:
+        """Writes the trials of one ask, before any of them trains, with the events (kind and what is told) that led to them."""
         with Session(self.engine) as session:
             for row in rows:
                 row.study_id = self.study_id
             session.add_all(rows)
+            session.add_all([EventRow(study_id=self.study_id, kind=kind, told=told) for kind, told in events or []])
             session.commit()
 
     def finish(
@@ -152,19 +153,39 @@ class Ledger:
             found = select(EventRow).where(EventRow.study_id == self.study_id, EventRow.kind == kind).order_by(EventRow.id)
             return [row.told for row in session.scalars(found)]
 
-    def rows(self) -> list[TrialRow]:
-        """Returns every trial's row in order of number, detached."""
+    def rows(self, ask: int | None = None) -> list[TrialRow]:
+        """Returns the rows of one ask, or of all, in order of number, detached."""
+        query = select(TrialRow).where(TrialRow.study_id == self.study_id).order_by(TrialRow.number)
+        if ask is not None:
+            query = query.where(TrialRow.ask == ask)
         with Session(self.engine, expire_on_commit=False) as session:
-            found = list(session.scalars(select(TrialRow).where(TrialRow.study_id == self.study_id).order_by(TrialRow.number)))
+            found = list(session.scalars(query))
             session.expunge_all()
             return found
 
-    def trials(self) -> list[TrialRecord]:
-        """Returns every trial as plain data, in order of number."""
+    def places(self, numbers: list[int] | None = None) -> list[Place]:
+        """Returns where the trials numbered `numbers`, or all, stand, in order of number; reads no JSON."""
+        columns = (TrialRow.number, TrialRow.ask, TrialRow.level, TrialRow.state, TrialRow.told, TrialRow.run, TrialRow.baseline)
+        query = select(*columns, TrialRow.optuna_number, TrialRow.copied_from).where(TrialRow.study_id == self.study_id)
+        if numbers is not None:
+            query = query.where(TrialRow.number.in_(numbers))
         with Session(self.engine) as session:
-            rungs = select(RungRow).join(TrialRow).where(TrialRow.study_id == self.study_id, RungRow.frac == 1.0)
-            final = {rung.trial_id: rung.measurements for rung in session.scalars(rungs)}
-        return [_record(row, final.get(row.id, {})) for row in self.rows()]
+            return [Place(*row) for row in session.execute(query.order_by(TrialRow.number))]
+
+    def count(self, searched: bool = False) -> int:
+        """Returns the number of trials written; `searched`: without baselines."""
+        query = select(func.count()).select_from(TrialRow).where(TrialRow.study_id == self.study_id)
+        with Session(self.engine) as session:
+            return session.scalar(query.where(TrialRow.baseline.is_(None)) if searched else query) or 0
+
+    def trials(self, numbers: list[int] | None = None) -> list[TrialRecord]:
+        """Returns the trials numbered `numbers`, or all, as plain data, in order of number."""
+        query = select(TrialRow, RungRow.measurements).outerjoin(RungRow, (RungRow.trial_id == TrialRow.id) & (RungRow.frac == 1.0))
+        query = query.where(TrialRow.study_id == self.study_id).order_by(TrialRow.number)
+        if numbers is not None:
+            query = query.where(TrialRow.number.in_(numbers))
+        with Session(self.engine) as session:
+            return [_record(row, measurements or {}) for row, measurements in session.execute(query)]
 
     def record(self) -> StudyRecord:
         """Returns the whole study as plain data."""
@@ -252,7 +273,7 @@ def read_study(folder: Path) -> StudyRecord:
         with Session(engine) as session:
             study = session.scalar(wanted)
     except DatabaseError as error:
-        raise StudyError(f"{folder}: its database cannot be read as a study ({error.orig})") from None
+        raise StudyError(f"{folder / DATABASE}: cannot be read as a study ({error.orig})") from None
     if study is None:
         raise StudyError(f"{folder}: holds no study yet")
     return Ledger(engine, study).record()

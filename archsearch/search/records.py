@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 STATES = ("running", "complete", "failed")
 """States of a trial; a complete one outside the band is kept but never on the front."""
@@ -34,6 +35,20 @@ class TrialRecord:
     history: list[tuple[int, dict[str, float]]] = field(default_factory=list)
 
 
+class Place(NamedTuple):
+    """Where a trial stands in its study, without its spec and its numbers."""
+
+    number: int
+    ask: int
+    level: int
+    state: str
+    told: bool
+    run: str
+    baseline: str | None
+    optuna_number: int | None
+    copied_from: int | None
+
+
 @dataclass(frozen=True)
 class StudyRecord:
     """One study.
@@ -55,10 +70,11 @@ class StudyRecord:
     seconds: float = 0.0
 
 
-def feasible(trial: TrialRecord, band: tuple[float, float]) -> bool:
-    """Tells whether a trial may stand on the front: complete, with finite metrics, effective L0 inside the band."""
+def feasible(trial: TrialRecord, band: tuple[float, float], objectives: tuple[str, ...] = ("l0", "fvu")) -> bool:
+    """Tells whether a trial may stand on the front: complete, every objective and metric finite, effective L0 inside the band."""
     found = trial.measurements
-    return trial.state == "complete" and band[0] <= found.get("l0", -1.0) <= band[1] and found.get("fvu", float("nan")) == found.get("fvu")
+    finite = all(math.isfinite(found.get(name, math.nan)) for name in ("l0", "fvu", *objectives))
+    return trial.state == "complete" and finite and band[0] <= found["l0"] <= band[1]
 
 
 def front(trials: list[TrialRecord], band: tuple[float, float], objectives: tuple[str, ...] = ("l0", "fvu")) -> list[TrialRecord]:
@@ -66,7 +82,7 @@ def front(trials: list[TrialRecord], band: tuple[float, float], objectives: tupl
 
     Of trials with equal values the first told stands for all.
     """
-    found = sorted((t for t in trials if feasible(t, band)), key=lambda t: (*values(t, objectives), t.number))
+    found = sorted((t for t in trials if feasible(t, band, objectives)), key=lambda t: (*values(t, objectives), t.number))
     kept: list[TrialRecord] = []
     for trial in found:
         mine = values(trial, objectives)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from archsearch.assembler.sae import SAE
 from archsearch.errors import DataError, InvalidInput
 from archsearch.evaluation.metrics import evaluate
 from archsearch.search.ledger import Ledger
-from archsearch.search.records import Status, TrialRecord, feasible, front
+from archsearch.search.records import Status, TrialRecord, front
 from archsearch.search.sampler import Sampling
 from archsearch.search.tables import TrialRow
 from archsearch.training.checkpoint import load_member, save_member
@@ -50,13 +51,19 @@ class Runner:
     training_seconds: float = 0.0
     rows_left: int = 0
     last_told: float = 0.0
-    seen: list[TrialRecord] = field(default_factory=list)
+    seen: dict[int, TrialRecord] = field(default_factory=dict)
+    best: tuple[TrialRecord, ...] = ()
+    finished: int = 0
+
+    def __post_init__(self) -> None:
+        """Reads what is there already; from here on `seen` is kept up, never read again whole."""
+        self._see(None)
 
     def run(self, rows: list[TrialRow]) -> bool:
         """Brings the trials of one or more asks to their end; returns False if the user stopped it (and then saves what runs)."""
         waiting = [row for row in rows if row.state == "running"]
-        self.seen = self.ledger.trials()
-        known = {t.run for t in self.seen if t.state == "complete" and t.copied_from is None}
+        self._see([row.number for row in rows])
+        known = {t.run for t in self.seen.values() if t.state == "complete" and t.copied_from is None}
         copies: list[tuple[TrialRow, str]] = []
         members: dict[int, Member] = {}
         for row in waiting:
@@ -77,6 +84,15 @@ class Runner:
         self.tell([row.number for row in rows])
         return True
 
+    def _see(self, numbers: list[int] | None) -> None:
+        """Takes what the ledger knows of some trials, or of all, into `seen`, and the front with it."""
+        before = {number: self.seen.get(number) for number in numbers or ()}
+        self.seen |= {trial.number: trial for trial in self.ledger.trials(numbers)}
+        if numbers is None or any(self.seen[number] != before[number] for number in numbers):
+            finished = [trial for trial in self.seen.values() if trial.state != "running"]
+            self.finished = len(finished)
+            self.best = tuple(front(finished, self.band))
+
     def _start(self, row: TrialRow, members: dict[int, Member]) -> None:
         path = self._checkpoint(row.number)
         try:
@@ -87,8 +103,8 @@ class Runner:
                 device=self.device,
                 precision=self.precision,
             )
-            if path.exists():
-                load_member(member, path)
+            if path.exists() and not load_member(member, path, row.run):
+                path.unlink()  # left by another run: this one starts afresh
         except (InvalidInput, DataError) as error:
             self.ledger.finish(row.number, "failed", {}, str(error))
             return
@@ -98,17 +114,22 @@ class Runner:
         return self.folder / "checkpoints" / f"{number}.safetensors"
 
     def _save(self, members: dict[int, Member]) -> None:
+        runs = {place.number: place.run for place in self.ledger.places(list(members))}
         for number, member in members.items():
             if member.step:
-                save_member(member, self._checkpoint(number))
+                save_member(member, self._checkpoint(number), runs[number])
 
     def _finish(self, number: int, member: Member) -> None:
         if member.failure is not None:
             self.ledger.finish(number, "failed", {}, member.failure, member.history)
         else:
             found = self._measure(member)
-            self._keep(number, member)
-            self.ledger.finish(number, "complete", found, "", member.history)
+            missing = [name for name in self.objectives if not math.isfinite(found.get(name, math.nan))]
+            if missing:
+                self.ledger.finish(number, "failed", found, f"objectives could not be measured: {', '.join(missing)}", member.history)
+            else:
+                self._keep(number, member)
+                self.ledger.finish(number, "complete", found, "", member.history)
         self._checkpoint(number).unlink(missing_ok=True)
 
     def _measure(self, member: Member) -> dict[str, float]:
@@ -128,8 +149,8 @@ class Runner:
 
     def splice_best(self) -> None:
         """Measures what the language model loses to the SAEs of the front and of each baseline's front, from their kept weights."""
-        kept = {trial.number: trial for trial in self.ledger.trials()}
-        waiting = [n for n in sorted(self._best(list(kept.values()))) if "ce_recovered" not in kept[n].measurements]
+        kept = self.seen
+        waiting = [number for number in sorted(self._best()) if "ce_recovered" not in kept[number].measurements]
         for index, number in enumerate(waiting):
             path = self._weights(number)
             if self.stop() or not path.exists():
@@ -137,6 +158,7 @@ class Runner:
             self.notice("splicing the best into the model", force=True, step_frac=index / len(waiting))
             sae = load_sae(kept[number].spec, path, self.activations.d_model, device=self.device)
             self.ledger.measure(number, self._spliced(sae))
+        self._see(waiting)
 
     def _weights(self, number: int) -> Path:
         return self.folder / "saes" / f"{number}.safetensors"
@@ -150,7 +172,9 @@ class Runner:
 
     def _copy(self, row: TrialRow, run: str) -> None:
         """Gives a trial the known values of the one with the same run hash."""
-        twin = next((t for t in self.ledger.trials() if t.run == run and t.number != row.number and t.state != "running"), None)
+        twins = [p for p in self.ledger.places() if p.run == run and p.number != row.number and p.state != "running"]
+        twins.sort(key=lambda place: place.state != "complete")
+        twin = next(iter(self.ledger.trials([place.number for place in twins[:1]])), None)
         if twin is None or twin.state == "failed":
             self.ledger.finish(row.number, "failed", {}, f"the same run as trial {twin.number if twin else '?'}, which failed")
             return
@@ -158,40 +182,34 @@ class Runner:
 
     def tell(self, numbers: list[int]) -> None:
         """Tells the sampler of finished trials, in order of number, and drops the weights of what left the front."""
-        trials = {trial.number: trial for trial in self.ledger.trials()}
-        rows = {row.number: row for row in self.ledger.rows()}
-        for number in sorted(numbers):
-            if rows[number].told:
+        self._see(numbers)
+        for place in self.ledger.places(numbers):
+            if place.told:
                 continue
-            trial = trials[number]
+            trial = self.seen[place.number]
             found = trial.measurements if trial.state == "complete" else None
-            attributes = {
-                "archsearch:run": trial.run,
-                "archsearch:words": trial.words,
-                "archsearch:baseline": trial.baseline or "",
-            }
-            optuna_number = rows[number].optuna_number
-            if optuna_number is not None:
-                self.sampling.tell(optuna_number, found, attributes)
+            attributes = {"archsearch:run": trial.run, "archsearch:words": trial.words, "archsearch:baseline": trial.baseline or ""}
+            if place.optuna_number is not None:
+                self.sampling.tell(place.optuna_number, found, attributes)
             elif found is not None:
-                self.sampling.add(found, attributes)
-            self.ledger.told([number])
-        self.seen = list(trials.values())
-        self._prune(self.seen)
+                self.sampling.add(place.number, found, attributes)
+            self.ledger.told([place.number])
+        self._prune()
         self.notice("measured", force=True)
 
-    def _prune(self, trials: list[TrialRecord]) -> None:
+    def _prune(self) -> None:
         """Keeps weights only of the front and of each baseline's best; the rest can be trained again from their specs."""
-        kept = self._best(trials)
+        kept = self._best()
         for path in (self.folder / "saes").glob("*.safetensors"):
             if path.stem.isdigit() and int(path.stem) not in kept:
                 path.unlink()
 
-    def _best(self, trials: list[TrialRecord]) -> set[int]:
-        kept = {trial.number for trial in front(trials, self.band)}
-        for name in {trial.baseline for trial in trials if trial.baseline}:
-            kept |= {trial.number for trial in front([t for t in trials if t.baseline == name], self.band)}
-        return kept
+    def _best(self) -> set[int]:
+        """Returns who stands on the front, or on a baseline's own: of L0 and FVU, which reports show, or of the objectives asked for."""
+        trials = list(self.seen.values())
+        groups = [trials, *([t for t in trials if t.baseline == name] for name in {t.baseline for t in trials if t.baseline})]
+        kinds = {("l0", "fvu"), self.objectives}
+        return {trial.number for group in groups for kind in kinds for trial in front(group, self.band, kind)}
 
     def _tick(self, rows: int, members: int) -> None:
         self.rows_trained += rows
@@ -204,8 +222,6 @@ class Runner:
         if not force and now - self.last_told < 0.25:
             return
         self.last_told = now
-        finished = [trial for trial in self.seen if trial.state != "running"]
         speed = self.rows_trained / max(now - self.begun, 1e-9)
         left = self.rows_left / speed if self.rows_trained else None
-        best = tuple(front([t for t in finished if feasible(t, self.band)], self.band))
-        self.observe(Status(doing, len(finished), self.planned, step_frac, speed, left, best))
+        self.observe(Status(doing, self.finished, self.planned, step_frac, speed, left, self.best))

@@ -1,18 +1,21 @@
 """Everything of Optuna in one place: samplers, its study, asking and telling.
 
-Private touch points (`Trial(study, id)`) are kept here; they let a trial that was running when the process died be finished in place.
+Private touch points (`Trial(study, id)`, `study._storage`) are kept here; they let a trial that was running when the process died be
+finished in place, and be found without reading all others.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
-from optuna.trial import Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from archsearch.errors import InvalidInput, nearest
 from archsearch.search.records import HIGHER
@@ -42,36 +45,61 @@ def make_sampler(kind: str, *seed: str | int) -> BaseSampler:
     raise InvalidInput([f"unknown sampler {kind!r}; {nearest(kind, SAMPLERS)}"])
 
 
+class _Given(BaseSampler):
+    """Gives every parameter its known value; under NSGA-II the trial is written into the generation that is being filled."""
+
+    def __init__(self, params: dict[str, Any], around: BaseSampler):
+        self._params, self._around = params, around
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        if isinstance(self._around, NSGAIISampler):
+            self._around.get_trial_generation(study, trial)  # notes the generation with the trial
+        return {}
+
+    def sample_independent(self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
+        return self._params[param_name]
+
+
 class Sampling:
-    """Optuna's side of a study."""
+    """Optuna's side of a study; baselines stand in a study of their own beside it, where no sampler takes them for examples."""
 
     def __init__(self, url: str, name: str, kind: str, seed: int, objectives: tuple[str, ...], band: tuple[float, float]):
-        self.kind, self.seed, self.objectives, self.band = kind, seed, objectives, band
+        self.name, self.kind, self.seed, self.objectives, self.band = name, kind, seed, objectives, band
         engine = {"connect_args": {"timeout": 60}}
-        storage = optuna.storages.RDBStorage(url, engine_kwargs=engine)
-        directions = [StudyDirection.MINIMIZE] * len(objectives)
-        self.study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+        self.storage = optuna.storages.get_storage(optuna.storages.RDBStorage(url, engine_kwargs=engine))
+        self.study = self._study(name)
+        self._baselines: optuna.Study | None = None
+        self._added: set[int] = set()
+
+    def _study(self, name: str) -> optuna.Study:
+        directions = [StudyDirection.MINIMIZE] * len(self.objectives)
+        study = optuna.create_study(storage=self.storage, study_name=name, directions=directions, load_if_exists=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self.study.set_metric_names(["log2 " + name if name == "l0" else name for name in objectives])
+            study.set_metric_names(["log2 " + name if name == "l0" else name for name in self.objectives])
+        return study
 
-    def ask(self, number: int, randomly: bool = False) -> Trial:
-        """Returns a new trial; `number` counts asks, and with the study's seed decides what is drawn."""
-        self.study.sampler = make_sampler("random" if randomly else self.kind, self.seed, number)
+    def ask(self, number: int, randomly: bool = False, attempt: int = 0) -> Trial:
+        """Returns a new trial; `number` counts asks and `attempt` tries of one; with the study's seed they decide what is drawn."""
+        again = (attempt,) if attempt else ()
+        self.study.sampler = make_sampler("random" if randomly else self.kind, self.seed, number, *again)
         return self.study.ask()
 
     def ask_fixed(self, params: dict[str, Any]) -> Trial:
-        """Returns a new trial whose parameters are given."""
-        self.study.sampler = RandomSampler(seed=0)  # never consulted: every parameter is fixed
-        self.study.enqueue_trial(params)
+        """Returns a new trial whose parameters are given; never queued, so that a crash leaves nothing waiting."""
+        self.study.sampler = _Given(params, make_sampler(self.kind, self.seed))
         return self.study.ask()
 
     def tell(self, number: int, measurements: dict[str, float] | None, attributes: dict[str, Any]) -> None:
         """Tells the outcome of a trial asked before: measurements, or None for one that failed."""
-        trial = next(t for t in self.study.get_trials(deepcopy=False) if t.number == number)
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+        trial = self.storage.get_trial(trial_id)
         if trial.state.is_finished():
             return
-        open_trial = Trial(self.study, trial._trial_id)
+        open_trial = Trial(self.study, trial_id)
         for name, value in attributes.items():
             open_trial.set_user_attr(name, value)
         if measurements is None:
@@ -82,17 +110,28 @@ class Sampling:
                 open_trial.set_constraint(name, value)
         self.study.tell(number, self._values(measurements))
 
-    def add(self, measurements: dict[str, float], attributes: dict[str, Any]) -> None:
-        """Adds a finished trial with no parameters: a baseline."""
-        self.study.add_trial(
-            create_trial(values=self._values(measurements), user_attrs=attributes, constraints=self._constraints(measurements))
-        )
+    def add(self, number: int, measurements: dict[str, float], attributes: dict[str, Any]) -> None:
+        """Adds a baseline's trial, `number` in the ledger, to the baselines' study, unless it is there."""
+        if self._baselines is None:
+            self._baselines = self._study(f"{self.name} (baselines)")
+            self._added = {trial.user_attrs["archsearch:number"] for trial in self._baselines.get_trials(deepcopy=False)}
+        if number in self._added:
+            return
+        noted = {**attributes, "archsearch:number": number}
+        values, constraints = self._values(measurements), self._constraints(measurements)
+        self._baselines.add_trial(create_trial(values=values, user_attrs=noted, constraints=constraints))
+        self._added.add(number)
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Fails trials that nothing will come of; no sampler learns from them."""
+        for number in numbers:
+            trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+            self.storage.set_trial_state_values(trial_id, TrialState.FAIL)  # `Study.tell` refuses a waiting one
 
     def forget_orphans(self, known: set[int]) -> int:
-        """Fails trials that are running here but were never written to the ledger; returns how many there were."""
+        """Fails trials that are running or waiting here but were never written to the ledger; returns how many there were."""
         orphans = [t.number for t in self.study.get_trials(deepcopy=False) if not t.state.is_finished() and t.number not in known]
-        for number in orphans:
-            self.study.tell(number, state=TrialState.FAIL)
+        self.forget(orphans)
         return len(orphans)
 
     def _values(self, measurements: dict[str, float]) -> list[float]:

@@ -8,13 +8,16 @@ from pydantic import Field, model_validator
 
 from archsearch.spec.block import SpecModel
 
+MOST = 10**13
+"""Most rows anything may ask for: beyond it lies a slip of the keyboard, not a plan."""
+
 Split = Literal["train", "calibrate", "validate", "test"]
 """train: gradients; calibrate: thresholds and normalisation; validate: what a search sees; test: opened by `confirm` only."""
 
 HookNames = str | Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 
-_TOKENS = Field(300_000, ge=1, description="Rows harvested from train documents (tokens).")
-_EVAL_TOKENS = Field(16_384, ge=1, description="Rows harvested from each of calibrate, validate and test documents (tokens).")
+_TOKENS = Field(300_000, ge=1, le=MOST, description="Rows harvested from train documents (tokens).")
+_EVAL_TOKENS = Field(16_384, ge=1, le=MOST, description="Rows harvested from each of calibrate, validate and test documents (tokens).")
 
 
 class _Hooked(SpecModel):
@@ -109,13 +112,13 @@ class SyntheticSource(SpecModel):
     """Sparse sums of known directions: each row adds the features that are on, each times its own strength."""
 
     source: Literal["synthetic"]
-    features: int = Field(ge=1, description="True features (count).")
-    model: int = Field(ge=1, description="Width of a row (count of components).")
+    features: int = Field(ge=1, le=2**31, description="True features (count).")
+    model: int = Field(ge=1, le=2**31, description="Width of a row (count of components).")
     active: float = Field(gt=0, description="Features on in a row, on average (count, at most `features`); each is on independently.")
     hooks: int = Field(1, ge=1, description="Views of the same codes through different directions (count); 2 or more suit a crosscoder.")
     seed: int = Field(0, ge=0, description="Seed of directions and codes.")
-    rows: int = Field(300_000, ge=1, description="Rows of train (count).")
-    eval_rows: int = Field(16_384, ge=1, description="Rows of each of calibrate, validate and test (count).")
+    rows: int = Field(300_000, ge=1, le=MOST, description="Rows of train (count).")
+    eval_rows: int = Field(16_384, ge=1, le=MOST, description="Rows of each of calibrate, validate and test (count).")
 
     @model_validator(mode="after")
     def _no_more_on_than_there_are(self) -> Self:

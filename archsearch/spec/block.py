@@ -14,7 +14,9 @@ Model = TypeVar("Model", bound=BaseModel)
 class SpecModel(BaseModel):
     """Base of everything written in a spec: frozen, with no room for unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, serialize_by_alias=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod

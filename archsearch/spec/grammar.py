@@ -22,8 +22,8 @@ GRAPH_SLOTS = ("encoder", "gate", "level", "decoder", "op")
 class TrainingBase(SpecModel):
     """How one SAE is trained; the grammar adds the optimizer and the learning-rate schedule."""
 
-    tokens: int = Field(1_000_000, ge=1, description="Activation rows the SAE is trained on (tokens).")
-    batch: int = Field(1024, ge=1, description="Rows per step (count).")
+    tokens: int = Field(1_000_000, ge=1, le=10**13, description="Activation rows the SAE is trained on (tokens).")
+    batch: int = Field(1024, ge=1, le=10**13, description="Rows per step (count).")
     clip_norm: float | None = Field(1.0, gt=0, description="Global gradient norm above which gradients are scaled down; null: never.")
     seed: int = Field(0, ge=0, description="Seed of initialisation and events.")
     data_seed: int = Field(0, ge=0, description="Seed of the order in which rows are seen.")
@@ -32,7 +32,7 @@ class TrainingBase(SpecModel):
 class SAEBase(SpecModel):
     """An SAE as a graph of blocks; the grammar adds the fields that hold blocks."""
 
-    width: int = Field(ge=1, description="Latents of every encoder at this level of the graph (count).")
+    width: int = Field(ge=1, le=2**31, description="Latents of every encoder at this level of the graph (count).")
     inputs: list[str] = Field(["x"], min_length=1, description="Names of the activations read, in the order of the hook points.")
     outputs: dict[str, str] | None = Field(None, description="Signal that reconstructs each target; unset: the last block, for `x`.")
 

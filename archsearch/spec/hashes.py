@@ -81,14 +81,25 @@ def merkle(nodes: Nodes, outputs: Mapping[str, str], losses: Iterable[str] = ())
     `outputs`: signal by target, whose names count; `losses`: signals added up to the loss, whose names and order do not.
     Only blocks these reach count; the order of wires in a port does (`subtract` reads two signals in one port).
     """
+    text, _ = _canonical_form(nodes, outputs, losses)
+    return digest({"targets": sorted(outputs), "graph": text})
+
+
+def walk(nodes: Nodes, outputs: Mapping[str, str], losses: Iterable[str] = ()) -> list[str]:
+    """Returns the labels of all blocks that count, in an order the graph alone decides: no label, no order of a file."""
+    _, order = _canonical_form(nodes, outputs, losses)
+    return order
+
+
+def _canonical_form(nodes: Nodes, outputs: Mapping[str, str], losses: Iterable[str]) -> tuple[str, list[str]]:
     ends, named = [outputs[target] for target in sorted(outputs)], list(losses)
     met = _met(nodes, [*ends, *named])
     colours = _colours({label: nodes[label] for label in met})  # of these alone: the rounds must not depend on what nothing reads
     named = sorted(named, key=lambda signal: _end_colour(signal, colours))
     # Losses that look alike in all they read are tied; every order of a tie is written and the smallest kept: no label shows.
     ties = [list(group) for _, group in groupby(named, key=lambda signal: _end_colour(signal, colours))]
-    texts = (canonical(_write(nodes, ends, order)) for order in _orders(ties))
-    return digest({"targets": sorted(outputs), "graph": min(texts)})
+    text, order = min((canonical(_write(nodes, ends, order)), order) for order in _orders(ties))
+    return text, _met(nodes, [*ends, *order])
 
 
 def _orders(ties: Sequence[Sequence[str]]) -> Iterator[list[str]]:

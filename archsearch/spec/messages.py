@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -33,7 +34,53 @@ def _words(item: Any, valid: list[str]) -> str:
         return f"unknown {field} {context['tag']!r}; {nearest(context['tag'], tags)}"
     if kind == "union_tag_not_found":
         return f"must be a mapping that says its {context['discriminator']}; got {item['input']!r}"
-    return f"{item['msg'].removeprefix('Value error, ')}; got {item['input']!r}"
+    return value_words(item)
+
+
+_TYPES = {
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "string": "must be text",
+    "bool": "must be true or false",
+    "list": "must be a list",
+    "tuple": "must be a list",
+    "dict": "must be a mapping",
+    "model": "must be a mapping",
+}
+"""What must hold, by the first word of the type of Pydantic's error."""
+
+_BOUNDS = {"ge": "must be at least", "gt": "must be above", "le": "must be at most", "lt": "must be below"}
+
+_PATTERNS = {r"^[A-Za-z0-9_-]+$": "may hold letters (a to z, A to Z), digits, `_` and `-` only, and at least one of them"}
+
+
+def value_words(item: Any) -> str:
+    """Words an error about a value: what must hold, and what came."""
+    kind, context, value = item["type"], item.get("ctx", {}), item["input"]
+    what = item["msg"].removeprefix("Value error, ")
+    bound = next((name for name in _BOUNDS if name in context and kind.startswith(("greater", "less"))), None)
+    first, _, rest = kind.partition("_")
+    if bound:
+        what = f"{_BOUNDS[bound]} {context[bound]:,}"
+    elif kind == "literal_error":
+        names = re.findall(r"'([^']*)'", context["expected"])
+        what = f"must be one of {', '.join(names)}"
+        close = nearest(value, names) if isinstance(value, str) and names else ""
+        if close.startswith("did you mean"):
+            return f"{what}; got {value!r}; {close.split(' (')[0]}"
+    elif kind == "too_short":
+        what = "must hold at least one entry" if context["min_length"] == 1 else f"must hold at least {context['min_length']} entries"
+    elif kind == "string_too_short":
+        what = "must not be empty"
+    elif kind == "string_too_long":
+        return f"must have at most {context['max_length']} characters; got {len(value)}"
+    elif kind == "string_pattern_mismatch":
+        what = _PATTERNS.get(context["pattern"], f"must match the pattern {context['pattern']!r}")
+    elif first in _TYPES and rest in ("type", "parsing", "from_float", "attributes_type", "parsing_size"):
+        what = _TYPES[first]
+        if value in ("true", "false"):  # `SpecModel` makes truth values words, so that Python does not take them for 0 and 1
+            return f"{what}; got {value}"
+    return what if "; got " in what else f"{what}; got {'null' if value is None else repr(value)}"
 
 
 def _walk(item: Any, data: Any, model: type[BaseModel]) -> tuple[str, list[str]]:

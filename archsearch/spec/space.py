@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
 
 from archsearch.errors import InvalidInput, Problem, nearest
 from archsearch.spec.activations import ActivationsSpec, BundledSource
@@ -20,26 +20,40 @@ from archsearch.spec.yaml import Document, Key, load, located
 Objective = Literal["l0", "fvu", "ce_recovered", "dead_frac", "flops"]
 
 
+def _differ(objectives: list[Objective]) -> list[Objective]:
+    if len(set(objectives)) != len(objectives):
+        raise ValueError("may name each objective once")
+    return objectives
+
+
+def _two(band: Any) -> Any:
+    if not isinstance(band, (list, tuple)) or len(band) != 2:
+        raise ValueError("must be two numbers, lowest and highest, as in `[4, 64]`")
+    return band
+
+
+def _rising(band: tuple[float, float]) -> tuple[float, float]:
+    if not 0 < band[0] < band[1]:
+        raise ValueError("must be [lowest, highest] with 0 < lowest < highest")
+    return band
+
+
 class StudySpec(SpecModel):
     """How a space is searched."""
 
     trials: int = Field(24, ge=1, description="SAEs trained, each sparsity level counting as one (count).")
     sweep: int = Field(4, ge=1, description="Sparsity levels each structure is trained at (count).")
-    objectives: list[Objective] = Field(["l0", "fvu"], min_length=1, description="What is minimised (ce_recovered: maximised).")
-    band: tuple[float, float] = Field((4, 64), description="Effective L0 a front member may have: lowest, highest (latents per row).")
+    objectives: Annotated[list[Objective], AfterValidator(_differ)] = Field(
+        ["l0", "fvu"], min_length=1, description="What is minimised (ce_recovered: maximised)."
+    )
+    band: Annotated[tuple[float, float], BeforeValidator(_two), AfterValidator(_rising)] = Field(
+        (4, 64), description="Effective L0 a front member may have: lowest, highest (latents per row)."
+    )
     seed: int = Field(0, ge=0, description="Seed of the sampler.")
     baseline_asks: int = Field(1, ge=1, description="Draws of the other holes each baseline gets, each swept over sparsity (count).")
     sparsity: str | list[str] | None = Field(
         None, description="Name of the hole swept over, or several for several branches; needed where a structure has two."
     )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if len(set(self.objectives)) != len(self.objectives):
-            raise ValueError(f"`objectives` may name each objective once; got {self.objectives!r}")
-        if not 0 < self.band[0] < self.band[1]:
-            raise ValueError(f"`band` must be [lowest, highest] with 0 < lowest < highest; got {list(self.band)!r}")
-        return self
 
     @property
     def swept(self) -> tuple[str, ...]:
@@ -52,6 +66,8 @@ def _baselines(value: Any) -> Any:
     trees = isinstance(value, dict) and all(isinstance(tree, dict) for tree in value.values())
     if not names and not trees:
         raise ValueError("must be a list of names of recipes, or a mapping of names to SAEs")
+    if len(set(value)) < len(value):
+        raise ValueError("may name each baseline once")
     return value
 
 
@@ -61,7 +77,9 @@ Baselines = Annotated[list[str] | dict[str, dict[str, Any]], BeforeValidator(_ba
 class Space(SpecModel):
     """A space file. `template` fills its holes."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$", description="Short name, also of the study's folder (letters, digits, `_`, `-`).")
+    name: str = Field(
+        max_length=100, pattern=r"^[A-Za-z0-9_-]+$", description="Short name, also of the study's folder (letters, digits, `_`, `-`)."
+    )
     question: str = Field("", description="What the study is to answer, for the report.")
     activations: ActivationsSpec = Field(BundledSource.model_validate({}), description="Where the activations come from.")
     sae: dict[str, Any] = Field(description="The SAE, with holes.")
@@ -82,6 +100,9 @@ class Space(SpecModel):
         parameters = self._template.parameters()
         if not parameters:
             raise InvalidInput([Problem("a space must leave something open; there is no hole in it", "sae")])
+        if not any(is_open(parameter) for parameter in parameters.values()):
+            what = "a space must leave something open; each of its holes has one value only"
+            raise InvalidInput([Problem(f"{what} ({', '.join(parameters)})", "sae")])
         unknown = [name for name in self.study.swept if name not in parameters]
         if unknown:
             raise InvalidInput([Problem(f"no hole {n!r}; {nearest(n, list(parameters))}", "study.sparsity") for n in unknown])
@@ -182,6 +203,11 @@ class Space(SpecModel):
             "baselines": self.baselines,
             "study": study,
         }
+
+
+def is_open(parameter: Parameter) -> bool:
+    """Tells a hole that leaves a choice from one with a single branch or value."""
+    return not isinstance(parameter.hole, ChoiceHole) or len(parameter.hole.values) > 1
 
 
 def _template_problems(data: Mapping[str, Any]) -> list[Problem]:

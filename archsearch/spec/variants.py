@@ -75,6 +75,9 @@ def _read_branch(patches: Any, path: Key, problems: list[Problem]) -> tuple[Patc
         steps = tuple(text.split("."))
         if not all(steps):
             problems.append(Problem(f"must be a path such as `graph.gate.k`; got {text!r}", dotted((*path, text))))
+        if steps[0] == "sae":
+            below = text.removeprefix("sae").removeprefix(".") or "graph.gate"
+            problems.append(Problem(f"paths start below `sae`: write `{below}`; got {text!r}", dotted((*path, text))))
         in_graph = len(steps) > 1 and steps[-2] == "graph"
         found.append(Patch(steps, read_tree(value, (*path, text), problems, in_graph), (*path, text)))
     return tuple(found)

@@ -17,8 +17,11 @@ from archsearch.training.member import Member
 FORMAT = "archsearch-member-1"
 
 
-def save_member(member: Member, path: Path) -> None:
-    """Writes everything that moves in `member` to one safetensors file, atomically (write, flush to disk, rename)."""
+def save_member(member: Member, path: Path, run: str) -> None:
+    """Writes everything that moves in `member` to one safetensors file, atomically (write, flush to disk, rename).
+
+    `run`: hash of the run, so that no other run goes on from it.
+    """
     tensors = {f"sae.{name}": value.contiguous() for name, value in member.sae.state_dict().items()}
     for name, moments in member.moments.items():
         tensors |= {f"moment.{key}.{name}": value.contiguous() for key, value in moments.items()}
@@ -29,7 +32,7 @@ def save_member(member: Member, path: Path) -> None:
         "events": member.events,
         "failure": member.failure,
         "seconds": member.seconds,
-        "arch": member.assembly.receipt.arch,
+        "run": run,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
@@ -40,11 +43,11 @@ def save_member(member: Member, path: Path) -> None:
     partial.replace(path)
 
 
-def load_member(member: Member, path: Path) -> None:
-    """Fills a freshly started member of the same spec from a checkpoint, in place.
+def load_member(member: Member, path: Path, run: str) -> bool:
+    """Fills a freshly started member of the same run from a checkpoint, in place; returns False if it is another run's.
 
     Raises:
-        DataError: the file is damaged, or belongs to another architecture.
+        DataError: the file is damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -52,12 +55,13 @@ def load_member(member: Member, path: Path) -> None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as a checkpoint ({error}); delete it to train again") from None
-    if state.get("format") != FORMAT or state.get("arch") != member.assembly.receipt.arch:
-        raise DataError(f"{path}: holds another architecture ({state.get('arch')!r}); expected {member.assembly.receipt.arch!r}")
+    if state.get("format") != FORMAT or state.get("run") != run:
+        return False
     _fill(member, tensors)
     member.step, member.failure, member.seconds = state["step"], state["failure"], state["seconds"]
     member.history = [(step, terms) for step, terms in state["history"]]
     member.events = [(step, name, told) for step, name, told in state["events"]]
+    return True
 
 
 @torch.no_grad()

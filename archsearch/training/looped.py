@@ -14,10 +14,11 @@ from archsearch.training.update import Rules, update
 
 
 class Looped:
-    """Trains each member by itself, as many at a time as there are cores, each on its share of them.
+    """Trains each member by itself on one core, as many at a time as there are cores.
 
     A small SAE's products are too small to split: one core a member beats all cores on one member after another (measured in
-    benchmarks/), and a member's numbers do not depend on how many run beside it.
+    benchmarks/). And one core always, even for a member alone: sums over several threads differ in their last bits, and a member's numbers
+    must depend neither on its neighbours nor on the machine's cores.
     """
 
     name = "looped"
@@ -27,10 +28,9 @@ class Looped:
 
     def advance(self, members: list[Member], steps: int, tick: Callable[[int], None] | None = None) -> None:
         """Takes `steps` steps with every member, in place; `tick` is told the rows trained after each member."""
-        workers = max(min(self.cores, len(members)), 1)
-        share = max(self.cores // workers, 1)
         before = torch.get_num_threads()
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
+        workers = max(min(self.cores, len(members)), 1)
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for future in as_completed([pool.submit(_timed, member, steps) for member in members]):
                 rows = future.result()
                 if tick:
@@ -40,7 +40,7 @@ class Looped:
 
 def _timed(member: Member, steps: int) -> int:
     begun = time.perf_counter()
-    _advance(member, steps)
+    steps_of(member, steps)
     member.seconds += time.perf_counter() - begun
     return steps * member.batches.batch
 
@@ -50,7 +50,8 @@ def computing(precision: str, device: torch.device):
     return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
-def _advance(member: Member, steps: int) -> None:
+def steps_of(member: Member, steps: int) -> None:
+    """Takes `steps` steps with one member, in place, with whatever threads the caller has."""
     training = member.assembly.spec.training
     named = [(name, value) for name, value in member.sae.named_parameters() if value.requires_grad]
     leaves = [value for _, value in named]

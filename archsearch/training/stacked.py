@@ -62,7 +62,9 @@ class _Stack:
         return Rules(self.program, optimizer, schedule, clip, stacked=True)
 
     def advance(self, steps: int) -> None:
-        leaves = {name: value.requires_grad_() for name, value in self.parameters.items()}
+        free = {name for name, value in self.first.sae.named_parameters() if value.requires_grad}
+        leaves = {name: value.requires_grad_() for name, value in self.parameters.items() if name in free}
+        fixed = {name: value for name, value in self.parameters.items() if name not in free}
         data = {name: value.detach() for name, value in leaves.items()}
         sample = next(iter(data.values()))
         count = len(self.members)
@@ -72,7 +74,7 @@ class _Stack:
         for step in range(self.first.step, self.first.step + steps):
             progress = sample.new_full((count,), step / self.first.total_steps)
             with computing(self.first.precision, sample.device):
-                losses, terms, state = step_of(leaves, self.buffers, self._batch(step, shared=len(seeds) == 1), progress)
+                losses, terms, state = step_of({**leaves, **fixed}, self.buffers, self._batch(step, shared=len(seeds) == 1), progress)
             gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
             number = sample.new_full((count,), float(step + 1))
             update(self.rules, data, dict(zip(data, gradients)), self.moments, number, progress)

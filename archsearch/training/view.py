@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -63,7 +64,7 @@ def _dictionary(member: Member, dictionary: Dictionary) -> DictionaryView:
     for label in (*dictionary.path, *dictionary.decoders):
         block, node = sae.block(label), graph.nodes[label]
         signals = block.shared(node.spec)
-        source = next(iter(node.wires.values()))[0].signal
+        source = node.wires[node.main][0].signal
         for name, axes in block.axes.items():
             if axes[0] != "latent":
                 continue
@@ -75,7 +76,9 @@ def _dictionary(member: Member, dictionary: Dictionary) -> DictionaryView:
             full = f"blocks.{label.replace('.', '_')}.{name}"
             value: Tensor = getattr(block, name).data
             drawn = name not in block.undrawn
-            own.append(LatentParameter(full, value, member.moments.get(full, {}), role, source, block.fills[name], drawn))
+            moments = member.moments.get(full, {})
+            restart = partial(member.assembly.optimizer.restart, moments)
+            own.append(LatentParameter(full, value, moments, restart, role, source, block.fills[name], drawn))
     return DictionaryView(dictionary.name, own, sae.idle_of(dictionary.name), unit)
 
 
@@ -83,7 +86,7 @@ def _encoder_sources(graph: Graph, dictionary: Dictionary) -> list[str]:
     """Returns the signals that the dictionary's encoders read, those first whose rows are directions in them."""
     encoders = [graph.nodes[label] for label in dictionary.path if graph.nodes[label].slot == "encoder"]
     encoders.sort(key=lambda node: Signal.WEIGHT not in node.item.block.shared(node.spec).values())
-    return [next(iter(node.wires.values()))[0].signal for node in encoders]
+    return [node.wires[node.main][0].signal for node in encoders]
 
 
 def _target_source(graph: Graph, decoder: str, sources: list[str]) -> str:

@@ -90,9 +90,9 @@ def test_a_file_for_each_split_with_several_hooks(tmp_path: Path):
 
 def test_fingerprint_follows_content(tmp_path: Path):
     spec = FileSource(source="file", path=str(tmp_path / "a.npy"))
-    np.save(tmp_path / "a.npy", np.ones((100, 2), np.float32))
+    np.save(tmp_path / "a.npy", np.arange(200, dtype=np.float32).reshape(100, 2))
     first = open_activations(spec).fingerprint
-    np.save(tmp_path / "a.npy", np.zeros((100, 2), np.float32))
+    np.save(tmp_path / "a.npy", np.arange(200, dtype=np.float32).reshape(100, 2) + 1)
     assert open_activations(spec).fingerprint != first
 
 
@@ -103,7 +103,9 @@ def test_fingerprint_follows_content(tmp_path: Path):
         (np.ones((2, 2, 2), np.float32), "must be 2-D"),
         (np.ones((0, 4), np.float32), "not empty"),
         (np.ones((4, 0), np.float32), "not empty"),
-        (np.array([[1.0, np.nan]] * 50, np.float32), "must be finite"),
+        (np.array([[1.0, 2.0]] * 7 + [[1.0, np.nan]] * 43, np.float32), "43 of its 50 rows hold NaN or infinity, the first is row 7"),
+        (np.ones((50, 2), np.float32), "no variance: all 41 rows of train are the same"),
+        (np.zeros((50, 2), np.float32), "no variance: all 41 rows of train are zero"),
         (np.array([[1.0, np.inf]] * 50, np.float16), "must be finite"),
         (np.ones((50, 2), np.int64), "must hold floats"),
         (np.ones((3, 2), np.float32), "too few"),
@@ -130,7 +132,7 @@ def test_files_that_cannot_be_used(tmp_path: Path):
     refused("a.safetensors", "must be a safetensors file")
     refused("a.pt", "must end in")
     refused("good.npy", "without a name", hook="x")
-    refused("i.safetensors", "must be floats")
+    refused("i.safetensors", "must hold floats")
 
 
 def test_files_of_splits_must_agree(tmp_path: Path):

@@ -62,7 +62,7 @@ def test_a_good_space_says_what_it_sweeps():
 
 def test_a_value_a_block_refuses_points_into_the_branch():
     assert refused(changed("k: {int: [4, 16], log: true}", "k: {int: [0, 16]}")) == [
-        "small.yaml:12 -> variants.gate.oneof.topk.graph.gate.k: Input should be greater than or equal to 1; got 0"
+        "small.yaml:12 -> variants.gate.oneof.topk.graph.gate.k: must be at least 1; got 0"
     ]
 
 
@@ -131,7 +131,7 @@ def test_a_branch_that_cannot_reach_the_band_is_refused(monkeypatch: pytest.Monk
 def test_baselines_are_checked_where_they_are_written():
     tree = "{width: 32, graph: {encoder: linear_encoder, gate: {kind: topk, k: {int: [0, 4]}}, decoder: linear_decoder}}"
     found = refused(changed("study:", f"baselines:\n  mine: {tree}\nstudy:"))
-    assert found == ["small.yaml:14 -> baselines.mine.graph.gate.k: Input should be greater than or equal to 1; got 0"]
+    assert found == ["small.yaml:14 -> baselines.mine.graph.gate.k: must be at least 1; got 0"]
 
 
 def test_recipes_are_checked_by_name():
@@ -139,3 +139,24 @@ def test_recipes_are_checked_by_name():
     found = refused(changed("study:", "baselines: [bad, topkk]\nstudy:"), recipes={"bad": recipe, "topk": {}})
     assert found[0].startswith("small.yaml:13 -> baselines.0.graph.gate: unknown kind 'tokp'")
     assert found[1] == "small.yaml:13 -> baselines.1: no recipe 'topkk'; did you mean 'topk'? (valid: bad, topk)"
+
+
+def test_all_recipes_are_named_where_one_is_misspelt():
+    found = refused(changed("study:", "baselines: [topkk]\nstudy:"), recipes={}, names=["gated", "topk"])
+    assert found == ["small.yaml:13 -> baselines.0: no recipe 'topkk'; did you mean 'topk'? (valid: gated, topk)"]
+
+
+def test_more_latents_than_there_are():
+    assert check(SMALL).notes == ()
+    found = refused(changed("k: {int: [4, 16], log: true}", "k: {int: [40, 50]}"))
+    assert found[-1].startswith("small.yaml:12 -> variants.gate.oneof.topk.graph.gate.k: must be at most the width (32)")
+    notes = check(changed("k: {int: [4, 16], log: true}", "k: {int: [4, 50]}")).notes
+    assert notes == ("variants.gate.oneof.topk.graph.gate.k reaches 50, above the width (32): more than all latents cannot be kept",)
+
+
+def test_a_sweep_that_cannot_be_had_is_noted():
+    notes = check(changed("k: {int: [4, 16], log: true}", "k: {int: [4, 5]}")).notes
+    assert notes == ("sweep: 4 asks for more levels than gate@topk.graph.gate.k has values: a structure gets 2",)
+    notes = check(changed("k: {int: [4, 16], log: true}", "k: 8")).notes
+    assert len(notes) == 1 and notes[0].startswith("no sparsity setting is open where gate=topk: such a structure is trained once")
+    assert check(changed("study: {", "study: {sweep: 1, ", changed("k: {int: [4, 16], log: true}", "k: 8"))).notes == ()

@@ -39,8 +39,10 @@ ALL = [pick for pick in product(*FACTORS)]
 
 
 def _legal(pick: Choice) -> bool:
-    """By the types alone: a loss that reads `active` needs a gate that gives it."""
-    _, gate, _, _, loss, _ = pick
+    """By the types alone: a loss that reads `active` needs a gate that gives it, a revival an encoder with directions."""
+    encoder, gate, _, _, loss, revival = pick
+    if revival and Signal.WEIGHT not in catalogue()[encoder].exposes.values():
+        return False
     wanted = {port.types for port in catalogue()[loss].inputs.values()} if loss else set()
     return (Signal.ACTIVE,) not in wanted or Signal.ACTIVE in catalogue()[gate].outputs.values()
 
@@ -109,7 +111,7 @@ def test_every_choice_trains_alike_in_both_executors(pick: Choice):
 
 @pytest.mark.parametrize("pick", _pairwise([pick for pick in ALL if not _legal(pick)]), ids=_name)
 def test_choices_the_types_forbid_are_refused(pick: Choice):
-    with pytest.raises(AssemblyError, match=r"losses\.term.*active"):
+    with pytest.raises(AssemblyError, match=r"losses\.term.*active|nothing to point at"):
         assemble(parse(_document(pick)), model=6)
 
 

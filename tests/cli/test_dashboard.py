@@ -51,7 +51,7 @@ def test_a_study_can_be_read(finished: Path, tmp_path: Path) -> None:
     app = read_only(application(copied(finished, tmp_path)))
     status, body = ask(app, "GET", "/api/studies")
     assert status.startswith("200")
-    assert [one["study_name"] for one in json.loads(body)["study_summaries"]] == ["tiny"]
+    assert "tiny" in [one["study_name"] for one in json.loads(body)["study_summaries"]]
     status, body = ask(app, "GET", "/api/studies/1")
     assert status.startswith("200") and len(json.loads(body)["trials"]) >= 4
     assert ask(app, "HEAD", "/dashboard")[0].startswith("200")
@@ -61,9 +61,10 @@ def test_a_study_can_be_read(finished: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/api/studies/1", "/api/studies", "/api/studies/1/1/note", "/api/trials/1/tell"])
 def test_everything_but_reading_is_refused(method: str, path: str, finished: Path, tmp_path: Path) -> None:
     app = read_only(application(copied(finished, tmp_path)))
+    before = studies(tmp_path)
     status, body = ask(app, method, path, b'{"body": "x", "version": 1}')
     assert status == "405 Method Not Allowed" and b"read-only" in body
-    assert studies(tmp_path) == [("tiny",)]
+    assert studies(tmp_path) == before
 
 
 def test_even_without_the_guard_the_database_cannot_be_changed(finished: Path, tmp_path: Path) -> None:

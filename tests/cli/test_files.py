@@ -141,3 +141,31 @@ def test_harvest_says_what_is_there(options: list[str], place: Path, run: Run) -
     data = json.loads(told.out)
     assert (told.code, data["d_model"], data["rows"]["train"], data["names"]) == (0, 16, 4000, ["x"])
     assert "width 16" in run("harvest", *options, "--device", "cpu").out
+
+
+def test_what_is_legal_but_hardly_meant_is_a_note(place: Path, run: Run) -> None:
+    text = (place / "space.yaml").read_text()
+    (place / "odd.yaml").write_text(text.replace("k: {int: [2, 16], log: true}", "k: 8", 1))
+    told = run("check", "odd.yaml")
+    assert told.code == 0 and "; 1 hole; swept: graph.gate.k\nnote: no sparsity setting is open anywhere" in told.out
+    assert len(json.loads(run("check", "odd.yaml", "--json").out)["notes"]) == 1
+    assert json.loads(run("check", "space.yaml", "--json").out)["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("{source: file, path: none.npy}", "odd.yaml:4 -> activations.path: an activation file must exist"),
+        ("{source: synthetic, features: 9, model: 4, active: 2, hooks: 2}", "sae.inputs: the activations are 'view.0', 'view.1'"),
+    ],
+)
+def test_a_check_looks_at_the_activations(source: str, said: str, place: Path, run: Run) -> None:
+    (place / "odd.yaml").write_text((place / "space.yaml").read_text().replace((place / "activations.yaml").read_text(), source))
+    told = run("check", "odd.yaml")
+    assert told.code == 2 and said in told.err
+
+
+def test_sources_are_looked_at_before_training(place: Path, run: Run) -> None:
+    (place / "wrong.yaml").write_text("source: file\npath: none.npy\n")
+    told = run("train", "--spec", "spec.yaml", "--activations", "wrong.yaml")
+    assert told.code == 2 and told.err.startswith("wrong.yaml:2 -> path: an activation file must exist")

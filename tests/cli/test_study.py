@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from archsearch.cli import study as command
-from archsearch.cli.results import chosen_trials
+from archsearch.cli.results import chosen_trials, held
 from archsearch.errors import Interrupted, InvalidInput, StudyError
+from archsearch.search.ledger import read_study
+from archsearch.search.lock import only_one
 from archsearch.search.records import StudyRecord
 from tests.cli.conftest import Run
 from tests.reporting.conftest import study, trial
@@ -124,3 +127,44 @@ def test_a_study_in_which_nothing_finished_has_failed(place: Path, run: Run, mon
     assert told.code == 1
     assert told.err == "no trial could be finished:\n  it diverged\n"
     assert (place / "out" / "summary.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--storage", "foo://x/y"], "--storage must be a URL sqlite:///PATH; got 'foo://x/y'; 'foo' is not supported"),
+        (["--storage", "nonsense"], "--storage must be a URL sqlite:///PATH; got 'nonsense'"),
+        (["--out", "spec.yaml"], "--out must be a folder; got 'spec.yaml', and 'spec.yaml' is a file"),
+    ],
+)
+def test_a_study_refuses_where_it_cannot_be_kept(options: list[str], said: str, place: Path, run: Run) -> None:
+    told = run("study", "--space", "space.yaml", *options)
+    assert told.code == 2 and said in told.err
+
+
+@pytest.mark.parametrize(("out", "said"), [("none/best.json", "there is no folder 'none'"), (".", "'.' is a folder")])
+def test_an_export_goes_to_a_file_that_can_be(out: str, said: str, there: Path, run: Run) -> None:
+    told = run("export", "tiny", "--out", out)
+    assert told.code == 2 and told.err.startswith("--out must be a file") and said in told.err
+
+
+def test_a_lock_tells_whether_a_study_is_running(tmp_path: Path) -> None:
+    assert not held(tmp_path)
+    with only_one(tmp_path):
+        assert held(tmp_path)
+    assert not held(tmp_path)
+
+
+def test_trials_left_running_by_a_process_that_is_gone_are_told(there: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = read_study(there / "studies/tiny")
+    left = replace(record, stopped="", trials=[replace(record.trials[0], state="running"), *record.trials[1:]])
+    monkeypatch.setattr("archsearch.cli.results.read_study", lambda folder: left)
+    assert "not running: resume with: archsearch" in run("status", "tiny").out
+    with only_one(there / "studies/tiny"):
+        assert "not running" not in run("status", "tiny").out
+
+
+def test_a_damaged_study_says_what_to_do(there: Path, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_bytes(b"no database" * 500)
+    told = run("status", tmp_path)
+    assert told.code == 1 and "restore that file from a copy, or delete it" in told.err and "sqlite:" not in told.err

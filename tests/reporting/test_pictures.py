@@ -10,7 +10,7 @@ import pytest
 from matplotlib.image import imread
 
 from archsearch.reporting.figures import PIXELS, save_png
-from archsearch.reporting.page import save_page
+from archsearch.reporting.page import _front, save_page
 from archsearch.reporting.picture import number, picture, ticks, wrapped
 from archsearch.search.records import StudyRecord
 from tests.reporting.conftest import study, trial
@@ -80,6 +80,13 @@ def test_a_picture_sorts_trials_by_what_they_are(busy: StudyRecord) -> None:
     assert drawn == len(busy.trials) - 2  # one failed, one has no FVU
     assert shown.colour_of[1] == shown.curves[0].colour  # a baseline and the family of its name look alike
     assert shown.xlim == (2.0, 128.0)
+
+
+def test_a_baseline_on_the_front_keeps_its_marker(tmp_path: Path) -> None:
+    record = study([trial(0, 8, 0.3, baseline="topk"), trial(1, 16, 0.2)])
+    symbols = [trace.marker.symbol for trace in _front(picture(record)) if trace.mode == "markers"]
+    assert symbols == [("square", "circle")]
+    save_png(record, tmp_path / "front.png")
 
 
 def test_trials_beyond_the_limits_are_counted() -> None:

@@ -26,7 +26,7 @@ def test_a_row_says_everything_the_study_promised() -> None:
     record = study([trial(0, 4, 0.4, baseline="a"), trial(1, 16, 0.2, baseline="a"), trial(2, 8, 0.27, words="mine [x]")])
     rows = {row.trial: cells(row) for row in front_rows(record)}
     assert rows[2] == ("2", "mine [x]", "8.0", "0.2700", "0.730", "2.0%", "-10.0% a")
-    assert rows[0] == ("0", "baseline a: topk (k 4)", "4.0", "0.4000", "0.600", "0.0%", "is one")
+    assert rows[0] == ("0", "baseline a: topk (k 4)", "4.0", "0.4000", "0.600", "0.0%", "baseline")
 
 
 def test_what_nobody_measured_is_a_dash() -> None:
@@ -76,3 +76,8 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
         write_whole(path, fail)
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_front_member_that_is_a_baseline_is_called_so() -> None:
+    record = study([trial(0, 8, 0.3, baseline="topk")])
+    assert [cells(row)[-1] for row in front_rows(record)] == ["baseline"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from archsearch.blocks.catalogue import catalogue
 from archsearch.recipes import names, recipe
 from archsearch.search.jobs import Draw, baseline_drafts, fitted, levels_of, opened
-from archsearch.spec.holes import FloatHole, IntHole
+from archsearch.spec.holes import ChoiceHole, FloatHole, IntHole
 from archsearch.spec.space import sparsity_holes
 from archsearch.spec.template import Template
 
@@ -30,6 +30,13 @@ def test_levels_stay_inside_and_cover_every_stratum(value: float, count: int) ->
 
 def test_whole_numbers_that_fall_together_are_told_once() -> None:
     assert sorted(levels_of(IntHole(1, 3, True), 2, 8)) == [1, 2, 3]
+
+
+def test_choices_are_swept_by_their_place_in_the_list() -> None:
+    assert levels_of(ChoiceHole((1, 10, 100, 1000)), 100, 2) == [100, 1]
+    assert levels_of(ChoiceHole((1, 10, 100, 1000)), 10, 4) == [10, 100, 1000, 1]
+    assert levels_of(ChoiceHole((1, 10)), 10, 4) == [10, 1]
+    assert levels_of(ChoiceHole(("few", "many")), "many", 2) == ["many"]
 
 
 @pytest.mark.parametrize("name", names())

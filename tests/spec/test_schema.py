@@ -52,6 +52,7 @@ def _holds(word: str, rule: Any, value: Any, schema: Any, root: Any) -> bool:
         "exclusiveMaximum": lambda: not number or value < rule,
         "minItems": lambda: not isinstance(value, list) or len(value) >= rule,
         "maxItems": lambda: not isinstance(value, list) or len(value) <= rule,
+        "maxLength": lambda: not isinstance(value, str) or len(value) <= rule,
         "minLength": lambda: not isinstance(value, str) or len(value) >= rule,
         "minProperties": lambda: not isinstance(value, dict) or len(value) >= rule,
         "pattern": lambda: not isinstance(value, str) or re.search(rule, value) is not None,

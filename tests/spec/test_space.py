@@ -84,9 +84,26 @@ def test_all_problems_come_at_once_each_with_its_line():
         (
             "study: {sweep: 2}",
             "study: {band: [64, 4]}",
-            "study: `band` must be [lowest, highest] with 0 < lowest < highest; got [64.0, 4.0]",
+            "study.band: must be [lowest, highest] with 0 < lowest < highest; got [64, 4]",
         ),
-        ("study: {sweep: 2}", "study: {objectives: [l0, l0]}", "`objectives` may name each objective once"),
+        ("study: {sweep: 2}", "study: {objectives: [l0, l0]}", "study.objectives: may name each objective once; got ['l0', 'l0']"),
+        (
+            "study: {sweep: 2}",
+            "study: {objectives: [l0, fvuu]}",
+            "study.objectives.1: must be one of l0, fvu, ce_recovered, dead_frac, flops; got 'fvuu'; did you mean 'fvu'?",
+        ),
+        ("study: {sweep: 2}", "study: {band: [2]}", "study.band: must be two numbers, lowest and highest, as in `[4, 64]`; got [2]"),
+        ("study: {sweep: 2}", "study: {trials: null}", "study.trials: must be a whole number; got null"),
+        ("study: {sweep: 2}", "study: {trials: true}", "study.trials: must be a whole number; got true"),
+        ("study: {sweep: 2}", "study: {trials: 0}", "study.trials: must be at least 1; got 0"),
+        ("study: {sweep: 2}", "study: {objectives: []}", "study.objectives: must hold at least one entry; got []"),
+        ("study: {sweep: 2}", "baselines: [topk, topk]", "baselines: may name each baseline once; got ['topk', 'topk']"),
+        ("name: small", "name: a b", "name: may hold letters (a to z, A to Z), digits, `_` and `-` only"),
+        (
+            "study: {sweep: 2}",
+            "activations: {source: bundled, tokens: 100000000000000}",
+            "activations.tokens: must be at most 10,000,000,000,000",
+        ),
         ("study: {sweep: 2}", "baselines: [3]", "baselines: must be a list of names of recipes, or a mapping of names to SAEs"),
         ("study: {sweep: 2}", "activations: {source: bundeld}", "unknown source 'bundeld'; did you mean 'bundled'?"),
         (
@@ -104,6 +121,12 @@ def test_what_a_space_cannot_say(old: str, new: str, said: str):
 
 def test_a_space_without_a_hole_is_refused():
     assert refused("name: closed\nsae: {width: 8}\n") == ["small.yaml:2 -> sae: a space must leave something open; there is no hole in it"]
+
+
+@pytest.mark.parametrize("hole", ["{choice: [8]}", "{oneof: {only: 8}}"])
+def test_a_space_without_a_real_choice_is_refused(hole: str):
+    text = f"name: small\nsae:\n  width: {hole}\n  graph: {{encoder: linear_encoder}}\n"
+    assert refused(text) == ["small.yaml:2 -> sae: a space must leave something open; each of its holes has one value only (width)"]
 
 
 def test_corners_show_every_branch_count_and_end_of_a_range():

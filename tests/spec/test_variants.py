@@ -100,6 +100,10 @@ def test_a_hole_every_branch_replaces_is_refused():
         ({"v": {"oneof": {"a": "topk"}}}, "variants.v.oneof.a: a branch must map paths of the SAE to values"),
         ({"v": {"oneof": {"a": {"graph..gate": 1}}}}, "must be a path such as `graph.gate.k`; got 'graph..gate'"),
         ({"v": {"oneof": {"a": {"width": {"int": [4, 2]}}}}}, "variants.v.oneof.a.width.int: the lowest value comes first"),
+        (
+            {"v": {"oneof": {"a": {"sae.width": 3}}}},
+            "variants.v.oneof.a.sae.width: paths start below `sae`: write `width`; got 'sae.width'",
+        ),
         ({"a.b": {"oneof": {"a": {}}}}, "the name of a variants group may hold letters"),
     ],
 )

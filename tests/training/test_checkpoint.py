@@ -28,8 +28,8 @@ def test_half_a_run_saved_and_continued_equals_a_straight_one_bit_for_bit(tmp_pa
     straight, first, second = _fresh(), _fresh(), _fresh()
     train([straight], Looped())
     train([first], Looped(), until_frac=half)
-    save_member(first, tmp_path / "a.safetensors")
-    load_member(second, tmp_path / "a.safetensors")
+    save_member(first, tmp_path / "a.safetensors", "run")
+    assert load_member(second, tmp_path / "a.safetensors", "run")
     assert second.step == first.step == round(40 * half) and second.history == first.history
     train([second], Looped())
     assert second.history == straight.history and second.events == straight.events
@@ -41,19 +41,21 @@ def test_half_a_run_saved_and_continued_equals_a_straight_one_bit_for_bit(tmp_pa
 
 
 def test_nothing_partial_is_left_behind(tmp_path: Path):
-    save_member(_fresh(), tmp_path / "deep" / "a.safetensors")
+    save_member(_fresh(), tmp_path / "deep" / "a.safetensors", "run")
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.safetensors"]
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path):
     path = tmp_path / "a.safetensors"
-    save_member(_fresh(), path)
+    save_member(_fresh(), path, "run")
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match="cannot be read"):
-        load_member(_fresh(), path)
+        load_member(_fresh(), path, "run")
 
 
-def test_another_architecture_is_refused(tmp_path: Path):
-    save_member(_fresh(k=2), tmp_path / "a.safetensors")
-    with pytest.raises(DataError, match="another architecture"):
-        load_member(_fresh(k=3), tmp_path / "a.safetensors")
+def test_another_run_is_left_alone(tmp_path: Path):
+    save_member(_fresh(k=2), tmp_path / "a.safetensors", "one run")
+    member = _fresh(k=2)
+    before = {name: value.clone() for name, value in member.sae.state_dict().items()}
+    assert not load_member(member, tmp_path / "a.safetensors", "another")
+    assert member.step == 0 and all(torch.equal(value, before[name]) for name, value in member.sae.state_dict().items())

@@ -74,11 +74,11 @@ class LinearDecoder(Decoder):
         return Out(reconstruction=product if shift is None else product + shift)
 
     def project(self, gradients: dict[str, Tensor], parameters: dict[str, Tensor]) -> None:
-        if self.unit_norm:
+        if self.unit_norm and "dictionary" in parameters:  # a frozen one is in none of them
             rows, gradient = parameters["dictionary"], gradients["dictionary"]
             gradient -= (gradient * rows).sum(-1, keepdim=True) * rows  # rows have norm 1
 
     def renormalise(self, parameters: dict[str, Tensor]) -> None:
-        if self.unit_norm:
+        if self.unit_norm and "dictionary" in parameters:
             rows = parameters["dictionary"]
             rows /= rows.norm(dim=-1, keepdim=True).clamp(min=1e-12)

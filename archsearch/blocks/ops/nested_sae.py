@@ -12,8 +12,9 @@ from archsearch.spec.block import NestedSpec
 class NestedSAE(Op):
     """Stands for a whole SAE inside a graph, with a width of its own.
 
-    Inside it `x` is what the block reads; its outputs are `reconstruction` (main: the block named by `output`, else the last) and `code`. The assembler lays
-    the blocks inside out in place, so that `coarse.gate.code` names a signal of the nested graph; nothing is computed here.
+    Inside it `x` is what the block reads; its outputs are `reconstruction` (main: the block named by `output`, else the last) and `code`.
+    The assembler lays the blocks inside out in place, so that `coarse.gate.code` names a signal of the nested graph; nothing is computed
+    here.
     """
 
     class Spec(NestedSpec):

@@ -23,6 +23,10 @@ class Optimizer(Block, abstract=True):
         """Returns the fresh state of one parameter; every tensor has its shape, so resetting a latent is resetting its rows."""
         raise NotImplementedError  # abstract
 
+    def restart(self, moments: dict[str, Tensor], rows: Tensor) -> None:
+        """Changes `moments` of one member's parameter in place, where new values were written into `rows` (a mask over its first axis)."""
+        raise NotImplementedError  # abstract
+
     def update(self, gradient: Tensor, moments: dict[str, Tensor], parameter: Tensor, settings: Mapping[str, Tensor], step: Tensor) -> None:
         """Changes `moments` and `parameter` in place; `step` counts from 1 and broadcasts like a setting."""
         raise NotImplementedError  # abstract

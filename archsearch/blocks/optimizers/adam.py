@@ -35,6 +35,12 @@ class Adam(Optimizer):
     def moments(self, parameter: Tensor) -> dict[str, Tensor]:
         return {"mean": torch.zeros_like(parameter), "square": torch.zeros_like(parameter)}
 
+    def restart(self, moments: dict[str, Tensor], rows: Tensor) -> None:
+        moments["mean"][rows] = 0
+        # Not zero: bias correction is long over, so the next steps would be up to 1 / sqrt(1 - beta2) times too long.
+        alive = moments["square"][~rows]
+        moments["square"][rows] = alive.mean(0) if len(alive) else 0.0
+
     def update(self, gradient: Tensor, moments: dict[str, Tensor], parameter: Tensor, settings: Mapping[str, Tensor], step: Tensor) -> None:
         beta1, beta2 = settings["beta1"], settings["beta2"]
         mean, square = moments["mean"], moments["square"]

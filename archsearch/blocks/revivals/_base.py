@@ -13,6 +13,13 @@ class Revival(Block, abstract=True):
 
     slot = "revival"
 
+    def suits(self, dictionaries: dict[str, frozenset[str]]) -> None:
+        """Checks that the event can act on the SAE's dictionaries, given the parameter signals around each (`weight`, `dictionary`).
+
+        Raises:
+            InvalidInput: it cannot.
+        """
+
     def steps(self, total_steps: int, batch: int) -> list[int]:
         """Returns the steps after which the event happens, in order.
 

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from archsearch.blocks.revivals._base import Revival
+from archsearch.blocks.signals import Signal
 from archsearch.blocks.views import DictionaryView, SAEView
 from archsearch.errors import InvalidInput, Problem
 from archsearch.spec.block import BlockSpec, Field, Paper
@@ -18,11 +19,12 @@ class AnthropicResampling(Revival):
 
     At each event, a latent is dead if it has not fired for `window_frac` of the run. Inputs are drawn with probability proportional to
     (squared error)^2; for each dead latent, the unit vector of one input becomes the dictionary row; the same direction, at `scale` times
-    the mean norm of the living encoder rows, becomes the encoder row; the latent's biases go back to their start, and the moments of
-    everything touched to zero.
+    the mean norm of the living encoder rows, becomes the encoder row; the latent's biases go back to their start, and the optimizer starts
+    anew for everything touched.
 
     Differs from the paper: the direction is taken from what the encoder reads (after a pre-bias), so that a second stage is revived from
-    its own residual; the subset of inputs is smaller by default.
+    its own residual; the subset of inputs is smaller by default; Adam's second moments restart at the living rows' mean instead of zero,
+    for at zero the next steps are so long that the new direction is lost.
     """
 
     class Spec(BlockSpec):
@@ -42,6 +44,12 @@ class AnthropicResampling(Revival):
         super().__init__()
         self.at_frac, self.window_frac = tuple(spec.at_frac), spec.window_frac
         self.scale, self.subset_rows = spec.scale, spec.subset_rows
+
+    def suits(self, dictionaries: dict[str, frozenset[str]]) -> None:
+        for name, signals in dictionaries.items():
+            if Signal.WEIGHT not in signals:
+                what = f"the encoder of {name!r} has no rows that are directions of its input: there is nothing to point at an input"
+                raise InvalidInput([Problem(what, path="revival")])
 
     def steps(self, total_steps: int, batch: int) -> list[int]:
         found = []
@@ -85,8 +93,7 @@ class AnthropicResampling(Revival):
                 parameter.value[dead] = direction * (self.scale * (alive.mean() if len(alive) else 1.0))
             elif parameter.value.dim() == 1:
                 parameter.value[dead] = parameter.fill
-            for moment in parameter.moments.values():
-                moment[dead] = 0
+            parameter.restart(dead)
         dictionary.idle[dead] = 0
 
 

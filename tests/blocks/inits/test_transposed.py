@@ -34,7 +34,7 @@ def test_a_unit_dictionary_stays_at_one_and_the_encoder_takes_the_norm():
 
 
 def test_a_matrix_that_is_not_drawn_stays_as_it_is():
-    drawn, fixed = LatentParameter("a", torch.zeros(3, 2), {}), LatentParameter("b", torch.zeros(3, 2), {}, drawn=False)
+    drawn, fixed = LatentParameter("a", torch.zeros(3, 2), {}, print), LatentParameter("b", torch.zeros(3, 2), {}, print, drawn=False)
     nothing = lambda *_: {}  # noqa: E731
     seen = SAEView([DictionaryView("d", [drawn, fixed], torch.zeros(3), False)], [], {}, 0, nothing, nothing, nothing)
     Transposed(Transposed.Spec()).apply_to(seen, torch.Generator().manual_seed(0))

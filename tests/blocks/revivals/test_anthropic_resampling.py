@@ -78,10 +78,35 @@ def test_moments_of_the_dead_are_reset_and_nothing_else_changes(halfway):
     for name, one in member.moments.items():
         for key, value in one.items():
             if len(value) == 24:
-                assert (value[DEAD] == 0).all() and torch.equal(value[alive], moments[name][key][alive])
+                fresh = 0 if key == "mean" else moments[name][key][alive].mean(0)
+                assert torch.allclose(value[DEAD], torch.as_tensor(fresh).to(value)) and torch.equal(
+                    value[alive], moments[name][key][alive]
+                )
             else:
                 assert torch.equal(value, moments[name][key])
     assert (member.sae.idle["gate"].rows[DEAD] == 0).all()
+
+
+@pytest.mark.parametrize("beta1", [0.0, 0.9])
+def test_a_planted_direction_outlives_the_next_steps(beta1: float):
+    """Zeroed second moments under a bias correction long past would throw the direction away within five steps."""
+    document = _sae({"kind": "anthropic_resampling", "at_frac": [0.5]})
+    document["training"] |= {"tokens": 16 * 800, "batch": 16, "optimizer": {"kind": "adam", "lr": 1e-3, "beta1": beta1}}
+    member = start(parse(document), data(), data(), precision="float64")
+    train([member], Looped(), until_frac=0.45)
+    member.sae.idle["gate"].rows[DEAD] = 1e9
+    member.assembly.revival.apply_to(view(member), torch.Generator().manual_seed(0))
+    planted = member.sae.block("decoder").dictionary.data[DEAD].clone()
+    Looped().advance([member], 5)
+    now = member.sae.block("decoder").dictionary.data[DEAD]
+    assert ((planted * now).sum(-1) > 0.95).all()
+
+
+def test_an_encoder_without_directions_is_refused():
+    document = _sae({"kind": "anthropic_resampling", "at_frac": [0.5]})
+    document["graph"]["encoder"] = {"kind": "mlp_encoder", "hidden": 8}
+    with pytest.raises(InvalidInput, match="nothing to point at an input"):
+        start(parse(document), data(), data())
 
 
 def test_inputs_are_drawn_by_the_square_of_their_loss():
