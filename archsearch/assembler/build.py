@@ -13,19 +13,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from archsearch.assembler.checks import check_outputs, check_reads, infer
+from archsearch.assembler.dictionaries import find_dictionaries, flow_owner
 from archsearch.assembler.graph import Dictionary, Graph, Node, ResolvedWire
 from archsearch.assembler.parse import parse
 from archsearch.assembler.receipt import Receipt, write_receipt
 from archsearch.assembler.sae import SAE
 from archsearch.assembler.scopes import Item, Scope, lay_out
-from archsearch.assembler.wiring import IDLE, Names, by_dictionary, by_position, explicit
+from archsearch.assembler.wiring import Names, by_dictionary, by_position, explicit
 from archsearch.blocks._block import Block
 from archsearch.blocks.catalogue import Catalogue, catalogue
 from archsearch.blocks.inits._base import Init
 from archsearch.blocks.optimizers._base import Optimizer
 from archsearch.blocks.revivals._base import Revival
 from archsearch.blocks.schedules._base import Schedule
-from archsearch.blocks.signals import PARAMETERS, Port, Sizes
+from archsearch.blocks.signals import Port, Sizes
 from archsearch.errors import AssemblyError, DataError, InvalidInput, Problem
 from archsearch.spec.block import NestedSpec
 from archsearch.spec.hashes import walk
@@ -114,7 +115,7 @@ def wire(spec: Any, model: int, blocks: Catalogue) -> Graph:
     _check_nested(items, names)
     nodes = _first_pass(steps, names)
     outputs = _outputs(spec, top, names)
-    dictionaries = _dictionaries(nodes, outputs)
+    dictionaries = find_dictionaries(nodes, outputs)
     _second_pass(nodes, dictionaries, outputs)
     for node in nodes.values():
         node.sort_wires()
@@ -214,76 +215,6 @@ def _outputs(spec: Any, top: Scope, names: Names) -> dict[str, str]:
     return found
 
 
-def _dictionaries(nodes: dict[str, Node], outputs: dict[str, str]) -> list[Dictionary]:
-    """Finds every code a decoder rebuilds outputs from, in the spec's order.
-
-    Who owns the decoder's rows does not matter: a code that reaches an output is paid for in L0. A decoder that reaches none (one of an
-    auxiliary task) speaks for no dictionary.
-    """
-    reaching = _upstream(list(outputs.values()), nodes)
-    decoders: dict[str, list[str]] = {}
-    for node in nodes.values():
-        if node.slot == "decoder" and node.label in reaching:
-            code = _base_code(node, nodes)
-            if code is not None:  # otherwise the types do not fit, which is said where types are checked
-                decoders.setdefault(code, []).append(node.label)
-    names = [code.rsplit(".", 1)[0] for code in decoders]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise AssemblyError([Problem(f"two outputs of {twice!r} are decoded; a gate speaks through one code", nodes[twice].item.path)])
-    return [
-        Dictionary(name, code, tuple(labels), tuple(_path(name, nodes)), 0)
-        for name, (code, labels) in zip(names, decoders.items(), strict=True)
-    ]
-
-
-def _upstream(signals: list[str], nodes: dict[str, Node]) -> set[str]:
-    """Returns the blocks whose outputs flow into `signals`; parameters read on the way are no flow."""
-    found: set[str] = set()
-    waiting = list(signals)
-    while waiting:
-        label = _flow_owner(waiting.pop(), nodes)
-        if label is not None and label not in found:
-            found.add(label)
-            waiting += [wire.signal for wires in nodes[label].wires.values() for wire in wires]
-    return found
-
-
-def _base_code(node: Node, nodes: dict[str, Node]) -> str | None:
-    """Follows a code back through levels to the gate that makes it."""
-    wires = node.wires.get(node.main, [])
-    while wires:
-        owner = nodes.get(wires[0].signal.rsplit(".", 1)[0])
-        if owner is None:
-            return None
-        if owner.slot != "level":
-            return wires[0].signal if owner.slot == "gate" else None
-        wires = owner.wires.get(owner.main, [])
-    return None
-
-
-def _path(name: str, nodes: dict[str, Node]) -> list[str]:
-    """Returns the gate and every block between it and the model's space that works on latents."""
-    found, waiting = [], [name]
-    while waiting:
-        label = waiting.pop()
-        if label in found or label not in nodes:
-            continue
-        found.append(label)
-        if nodes[label].slot != "encoder":  # what an encoder reads lies in the model's space
-            reads = [
-                wire.signal for port, wires in nodes[label].wires.items() if port not in ("target", "dictionary", "bias") for wire in wires
-            ]
-            waiting += [signal.rsplit(".", 1)[0] for signal in reads if "." in signal and nodes_slot(signal, nodes) not in ("decoder",)]
-    return found
-
-
-def nodes_slot(signal: str, nodes: dict[str, Node]) -> str:
-    """Returns the slot of the block a signal comes from, empty for an input."""
-    owner = nodes.get(signal.rsplit(".", 1)[0])
-    return owner.slot if owner else ""
-
-
 def _aliases(nodes: dict[str, Node]) -> dict[str, str]:
     """A parameter signal whose port of the same name is wired is the wired signal."""
     found = {}
@@ -299,7 +230,7 @@ def _order(nodes: dict[str, Node], rank: dict[str, int]) -> dict[str, Node]:
     depends: dict[str, list[str]] = {}
     for label, node in nodes.items():
         reads = [wire.signal for wires in node.wires.values() for wire in wires]
-        depends[label] = list(dict.fromkeys(owner for signal in reads if (owner := _flow_owner(signal, nodes))))
+        depends[label] = list(dict.fromkeys(owner for signal in reads if (owner := flow_owner(signal, nodes))))
     sorter = TopologicalSorter(depends)
     try:
         sorter.prepare()
@@ -313,15 +244,6 @@ def _order(nodes: dict[str, Node], rank: dict[str, int]) -> dict[str, Node]:
         found |= {label: nodes[label] for label in ready}
         sorter.done(*ready)
     return found
-
-
-def _flow_owner(signal: str, nodes: dict[str, Node]) -> str | None:
-    """Returns the block that must run before `signal` exists; parameter signals and idle counts are there from the start."""
-    label, _, output = signal.rpartition(".")
-    node = nodes.get(label)
-    if node is None or output == IDLE or node.item.block.shared(node.spec).get(output) in PARAMETERS:
-        return None
-    return label
 
 
 def _sized(dictionary: Dictionary, infos: dict[str, Any]) -> Dictionary:
