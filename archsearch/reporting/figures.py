@@ -107,13 +107,18 @@ def _legend(axes: Axes, shown: Picture) -> None:
     axes.legend(handles=handles[:16], loc="upper right", fontsize=8.5, framealpha=0.92, edgecolor="#dddddd")
 
 
+MOST_LABELS = 14
+"""Runs of one family on the front that are named in the picture."""
+
+
 def _label_front(canvas: FigureCanvasAgg, axes: Axes, shown: Picture) -> None:
     """Writes each family's name once below every run of its members on the front: nothing else can lie below a front."""
     axes.figure.draw_without_rendering()
     inner = axes.get_window_extent(canvas.get_renderer())
     marked = [*shown.front, *[trial for series in shown.curves for trial in series.trials]]
     taken: list[Bbox] = [_around(axes, trial) for trial in marked]
-    for run in _runs(shown):
+    runs = _runs(shown)
+    for run in runs if len(runs) <= MOST_LABELS else []:  # more would hide what they name; colours and the legend say it
         trial = run[len(run) // 2]
         text = wrapped(_named(shown, trial), 44, 1)
         label = axes.annotate(

@@ -12,8 +12,9 @@ from archsearch.search.records import StudyRecord, TrialRecord, feasible
 
 INK = "#000000"
 PALE = "#999999"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A800")
-"""Okabe and Ito's colours for every kind of sight, black kept for the front; the last is their yellow, darkened to be read on white."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A800", "#882255", "#117733", "#999933", "#6A3D9A")
+"""Okabe and Ito's colours for every kind of sight, black kept for the front (their yellow darkened to be read on white); after them, for
+studies of many families, dark ones of Tol's."""
 
 
 @dataclass(frozen=True)
