@@ -52,7 +52,7 @@ CASES = {
 }
 
 
-def steps(rounds: int = 5) -> dict[str, float]:
+def steps(rounds: int = 3) -> dict[str, float]:
     """Returns milliseconds a step and member, medians over alternating rounds."""
     found: dict[str, list[float]] = {name: [] for name in CASES}
     for _ in range(rounds):
