@@ -51,7 +51,7 @@ gpu: $(ENV)  ## the tests that need an accelerator
 chaos: $(ENV)  ## the tests that kill processes at random points
 	$(PYTEST) -m chaos
 
-bench: $(ENV)  ## measure what the README states (about half an hour)
+bench: $(ENV)  ## measure what the README states (about ten minutes, after `make study`)
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.speed
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 
 from archsearch.activations.preflight import check_activations
@@ -17,7 +16,7 @@ from archsearch.spec.block import SpecModel
 from archsearch.spec.messages import problems_of
 from archsearch.spec.yaml import Document, load, located
 from archsearch.training.looped import Looped
-from archsearch.training.precision import best_precision
+from archsearch.training.machine import resolve_machine
 from archsearch.training.stacked import Stacked
 
 STUDIES = Path("studies")
@@ -151,11 +150,5 @@ def machine_of(device: str, executor: str = "auto", precision: str = "auto") -> 
     Raises:
         InvalidInput: the device cannot be used here.
     """
-    chosen = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError):
-        raise InvalidInput([f"device {device!r} cannot be used on this machine; `--device cpu` can"]) from None
-    stacked = executor == "stacked" or (executor == "auto" and chosen.startswith("cuda"))
-    found = best_precision(chosen) if precision == "auto" else precision
-    return Machine(chosen, Stacked() if stacked else Looped(), found)
+    chosen, name, found = resolve_machine(device, executor, precision)
+    return Machine(chosen, Stacked() if name == "stacked" else Looped(), found)

@@ -11,12 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from archsearch.activations import check_activations, open_activations
 from archsearch.assembler.check import check_space
 from archsearch.blocks.catalogue import catalogue
-from archsearch.errors import Interrupted, InvalidInput, nearest
+from archsearch.errors import Interrupted
 from archsearch.recipes import names, recipe
 from archsearch.search.guards import NOMINAL_WIDTH, fitting, same_data, same_options, same_space, settings_of
 from archsearch.search.jobs import Setting, fitted, opened
@@ -32,8 +30,8 @@ from archsearch.search.walk import Walk
 from archsearch.spec.space import Space
 from archsearch.spec.yaml import load
 from archsearch.training.looped import Looped
+from archsearch.training.machine import resolve_machine
 from archsearch.training.memory import keep_memory
-from archsearch.training.precision import best_precision
 from archsearch.training.stacked import Stacked
 
 
@@ -134,15 +132,7 @@ def _resolve(options: Options) -> tuple[str, dict[str, str]]:
     """Returns the device, and the settings a new study would be begun with."""
     sampler = options.sampler if options.sampler != "auto" else "tpe"
     make_sampler(sampler, 0)  # an unknown one is refused before anything is written
-    device = options.device if options.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
-        raise InvalidInput([f"device {device!r} cannot be used on this machine; `--device cpu` can"]) from None
-    executor = options.executor if options.executor != "auto" else ("stacked" if device.startswith("cuda") else "looped")
-    if executor not in ("looped", "stacked"):
-        raise InvalidInput([f"unknown executor {executor!r}; {nearest(executor, ['looped', 'stacked', 'auto'])}"])
-    precision = options.precision if options.precision != "auto" else best_precision(device)
+    device, executor, precision = resolve_machine(options.device, options.executor, options.precision)
     return device, {"sampler": sampler, "precision": precision, "executor": executor}
 
 
