@@ -55,7 +55,7 @@ def test_machinery_knows_no_block_by_name() -> None:
 
 
 def test_every_block_says_where_it_comes_from() -> None:
-    plumbing = {"input", "op", "schedule", "loss"}
+    plumbing = {"input", "op", "schedule", "loss", "controller"}
     for kind, block in catalogue().blocks.items():
         assert block.paper is not None or block.slot in plumbing, kind
 

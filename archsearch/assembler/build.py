@@ -22,6 +22,7 @@ from archsearch.assembler.scopes import Item, Scope, lay_out
 from archsearch.assembler.wiring import Names, by_dictionary, by_position, explicit
 from archsearch.blocks._block import Block
 from archsearch.blocks.catalogue import Catalogue, catalogue
+from archsearch.blocks.controllers._base import Controller
 from archsearch.blocks.inits._base import Init
 from archsearch.blocks.optimizers._base import Optimizer
 from archsearch.blocks.revivals._base import Revival
@@ -61,7 +62,8 @@ def assemble(
     with _defaults(dtype, device):
         modules = {label: _make(node) for label, node in graph.nodes.items()}
         scales = {name: blocks[spec.scale.kind](spec.scale, Sizes(model, 0)) for name in spec.inputs}
-        sae = SAE(graph, modules, scales, max(spec.training.tokens // spec.training.batch, 1) * spec.training.batch)
+        controller = _of(Controller, spec.controller, blocks) if spec.controller else None
+        sae = SAE(graph, modules, scales, max(spec.training.tokens // spec.training.batch, 1) * spec.training.batch, controller)
         init = _of(Init, spec.init, blocks)
         revival = _of(Revival, spec.revival, blocks) if spec.revival else None
         optimizer = _of(Optimizer, spec.training.optimizer, blocks)
@@ -71,8 +73,22 @@ def assemble(
             revival.suits({d.name: _signals_around(d, graph) for d in graph.dictionaries})
         except InvalidInput as error:
             raise AssemblyError(error.problems) from None
+    if controller is not None:
+        _check_steered(graph)
     receipt = write_receipt(spec, graph, sae, revival)
     return Assembly(spec, graph, sae, receipt, init, revival, optimizer, schedule)
+
+
+def _check_steered(graph: Graph) -> None:
+    """Refuses a controller that nothing answers to.
+
+    Raises:
+        AssemblyError: no term of the loss has a setting that moves sparsity.
+    """
+    if not any(node.slot == "loss" and node.item.block.sparsity for node in graph.nodes.values()):
+        raise AssemblyError(
+            [Problem("no term of the loss moves sparsity, so there is nothing to steer; leave the controller out", "controller")]
+        )
 
 
 def _signals_around(dictionary: Dictionary, graph: Graph) -> frozenset[str]:

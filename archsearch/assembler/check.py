@@ -134,8 +134,8 @@ class _Check:
 
     def note_sweep(self) -> None:
         """Notes where the sweep over sparsity cannot be had as asked."""
-        sweep, parameters = self.space.study.sweep, self.space.parameters()
-        if sweep == 1 or not self._structures:
+        sweep, parameters = self.space.study.levels, self.space.parameters()
+        if self.space.study.l0 or sweep == 1 or not self._structures:
             return
         for name in dict.fromkeys(hole for _, hole in self._structures if hole):
             levels = distinct_values(parameters[name].hole)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from archsearch.assembler.requested import at_requested_l0
 from archsearch.blocks.catalogue import Catalogue, catalogue
 from archsearch.errors import InvalidInput, Problem, nearest
 from archsearch.spec.block import NestedSpec
@@ -20,6 +21,7 @@ def parse(document: Any, blocks: Catalogue | None = None) -> Any:
     """
     blocks = blocks or catalogue()
     problems: list[Problem] = []
+    document = at_requested_l0(document, blocks)
     spec = _validate(TypeAdapter(blocks.grammar.sae), document, "", problems)
     if spec is not None:
         _nested(spec.graph, "graph", blocks, problems)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from archsearch.assembler.graph import Graph, settings_of
+from archsearch.blocks.controllers._base import Controller
 from archsearch.blocks.revivals._base import Revival
 from archsearch.errors import AssemblyError, InvalidInput, Problem
 from archsearch.spec.hashes import digest, merkle
@@ -46,7 +47,7 @@ def write_receipt(spec: Any, graph: Graph, sae: Any, revival: Revival | None) ->
     if steps < 1:
         what = f"a run needs at least one batch: tokens={training.tokens!r} is less than batch={training.batch!r}"
         raise AssemblyError([Problem(what, "training.tokens")])
-    events = _events(spec, graph, steps, revival)
+    events = _events(spec, graph, steps, revival, sae.controller)
     nodes = {label: node.plain() for label, node in graph.nodes.items()}
     arch = merkle(nodes, graph.outputs, graph.losses)
     return Receipt(
@@ -62,7 +63,7 @@ def write_receipt(spec: Any, graph: Graph, sae: Any, revival: Revival | None) ->
     )
 
 
-def _events(spec: Any, graph: Graph, steps: int, revival: Revival | None) -> dict[str, list[int]]:
+def _events(spec: Any, graph: Graph, steps: int, revival: Revival | None, controller: Controller | None) -> dict[str, list[int]]:
     """Turns shares of the run (`*_frac`) and lengths in tokens into steps, refusing those that cannot act."""
     problems: list[Problem | str] = []
     events: dict[str, list[int]] = {}
@@ -75,11 +76,13 @@ def _events(spec: Any, graph: Graph, steps: int, revival: Revival | None) -> dic
             problems.append(Problem(what, path))
         elif value > 0:
             events[path] = [round(value * steps) if path.endswith("_frac") else -(-value // spec.training.batch)]
-    if revival is not None:
-        try:
+    try:
+        if revival is not None:
             events["revival"] = revival.steps(steps, spec.training.batch)
-        except InvalidInput as error:
-            problems += error.problems
+        if controller is not None:
+            events["controller"] = controller.steps(steps)
+    except InvalidInput as error:
+        problems += error.problems
     if problems:
         raise AssemblyError(problems)
     return events
@@ -89,7 +92,7 @@ def _lengths(spec: Any, graph: Graph) -> list[tuple[str, Any]]:
     """Lists every single length of every block, with its path."""
     placed = {node.item.path: node.spec for node in graph.nodes.values()}
     placed |= {"training.optimizer": spec.training.optimizer, "training.schedule": spec.training.schedule, "init": spec.init}
-    placed |= {"revival": spec.revival} if spec.revival else {}
+    placed |= {name: getattr(spec, name) for name in ("revival", "controller") if getattr(spec, name) is not None}
     found = [(f"{path}.{name}", getattr(block, name)) for path, block in placed.items() for name in type(block).model_fields]
     return [(path, value) for path, value in found if path.endswith(("_frac", "_tokens")) and isinstance(value, (int, float))]
 
@@ -101,7 +104,8 @@ def _structure(spec: Any, graph: Graph, sae: Any) -> str:
         free = set(sae.block(label).settings)
         plain = node.plain()
         plain["settings"] = {name: value for name, value in plain["settings"].items() if name not in free}
-        blocks[label] = plain
+        # A setting that is there in one member only (a ramp that another does without) is another program.
+        blocks[label] = {**plain, "free": sorted(free)}
     training = spec.training
     shared = {
         "tokens": training.tokens,
@@ -109,5 +113,7 @@ def _structure(spec: Any, graph: Graph, sae: Any) -> str:
         "clip": training.clip_norm is not None,
         "optimizer": training.optimizer.kind,
     }
+    if spec.controller is not None:
+        shared["controller"] = spec.controller.kind
     shared |= {"schedule": training.schedule.kind, "outputs": graph.outputs, "width": spec.width, "scale": settings_of(spec.scale)}
     return digest({"blocks": blocks, **shared})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from archsearch.assembler.graph import Graph
 from archsearch.assembler.wiring import IDLE
 from archsearch.blocks._block import Block, StepBlock
+from archsearch.blocks.controllers._base import Controller
+from archsearch.blocks.gates._base import Gate
 from archsearch.blocks.inputs._base import Input
-from archsearch.blocks.signals import Signal
+from archsearch.blocks.signals import Given, Signal
 
 Signals = dict[str, Tensor]
 State = dict[str, Tensor]
@@ -41,7 +43,9 @@ class _Call:
     ports: tuple[tuple[str, bool, tuple[tuple[str, bool], ...]], ...]
     states: tuple[str, ...]
     is_loss: bool
+    steered: bool
     losses: tuple[str, ...]
+    given: tuple[tuple[str, Given], ...]
 
 
 class SAE(nn.Module):
@@ -51,9 +55,11 @@ class SAE(nn.Module):
     Buffers hold settings and state; a step returns new state instead of writing it.
     """
 
-    def __init__(self, graph: Graph, modules: dict[str, Block], scales: dict[str, Block], run_rows: int):
+    def __init__(
+        self, graph: Graph, modules: dict[str, Block], scales: dict[str, Block], run_rows: int, controller: Controller | None = None
+    ):
         super().__init__()
-        self.graph, self.run_rows = graph, run_rows
+        self.graph, self.run_rows, self.controller = graph, run_rows, controller
         self.blocks = nn.ModuleDict({_key(label): module for label, module in modules.items()})
         self.scales = nn.ModuleDict({_key(name): module for name, module in scales.items()})
         self.idle = nn.ModuleDict({_key(d.name): Idle(d.width) for d in graph.dictionaries})
@@ -70,7 +76,18 @@ class SAE(nn.Module):
         )
         losses = tuple(name for name, info in node.outputs.items() if info.type is Signal.LOSS)
         block = self.block(label)
-        return _Call(label, _key(label), ports, tuple(block.states), node.slot == "loss", losses)
+        is_loss = node.slot == "loss"
+        given = tuple(node.item.block.given(node.spec).items())
+        return _Call(label, _key(label), ports, tuple(block.states), is_loss, is_loss and bool(block.sparsity), losses, given)
+
+    def noise(self, rows: int) -> dict[str, tuple[int, int]]:
+        """Returns the shapes of the uniform numbers a step of `rows` rows takes, by name; blocks in the graph's order."""
+        return {
+            f"{call.key}.{name}": (rows, self.graph.nodes[call.label].sizes.latent)
+            for call in self._calls
+            for name, given in call.given
+            if given is Given.UNIFORM
+        }
 
     def _find_sources(self) -> list[tuple[str, str, str]]:
         """Lists the parameter signals and idle counts some port reads, as (signal, module key, attribute)."""
@@ -91,14 +108,14 @@ class SAE(nn.Module):
         signals, _ = self._run(dict(inputs), self._graph_calls, infer)
         return signals
 
-    def _run(self, signals: Signals, calls: list[_Call], infer: bool) -> tuple[Signals, State]:
+    def _run(self, signals: Signals, calls: list[_Call], infer: bool, given: Signals | None = None) -> tuple[Signals, State]:
         state: State = {}
         for signal, key, output in self._sources:
             signals[signal] = self._idle(key).rows / self.run_rows if output == IDLE else getattr(self.blocks[key], output)
         for call in calls:
             block = self.block(call.label)
             ports = {port: _read(signals, many, wires) for port, many, wires in call.ports}
-            out = block.infer(**ports) if infer else block(**ports)
+            out = block.infer(**ports) if infer else block(**ports, **_given(call, given or {}))
             for name, value in out.items():
                 if name in call.states:
                     state[f"blocks.{call.key}.{name}"] = value
@@ -106,25 +123,55 @@ class SAE(nn.Module):
                     signals[f"{call.label}.{name}"] = value
         return signals, state
 
-    def forward(self, inputs: dict[str, Tensor], progress: Tensor) -> tuple[Tensor, dict[str, Tensor], State]:
+    def forward(self, inputs: dict[str, Tensor], progress: Tensor, noise: Signals | None = None) -> tuple[Tensor, Signals, State]:
         """Computes the loss of one batch of raw activations.
 
-        Shapes: each input [batch, model]; `progress` zero-dimensional, share of the run done.
+        Shapes: each input [batch, model]; `progress` zero-dimensional, share of the run done; `noise` as `noise()` says.
 
         Returns:
             The loss, its terms by label (weighted), and new state by buffer name.
         """
-        signals, state = self._run(self.scale(inputs), self._calls, infer=False)
+        given = {Given.PROGRESS: progress, **(noise or {})}
+        signals, state = self._run(self.scale(inputs), self._calls, infer=False, given=given)
         terms: dict[str, Tensor] = {}
         for call in self._calls:
             for name in call.losses:
                 value = signals[f"{call.label}.{name}"]
                 terms[_term(call, name)] = self._weigh(call, value, progress)
+        counted = self._counted(signals)
         for dictionary in self.graph.dictionaries:
             key = _key(dictionary.name)
-            state[f"idle.{key}.rows"] = self._idle(key).after(signals[dictionary.code])
+            state[f"idle.{key}.rows"] = self._idle(key).after(counted[dictionary.name])
+        if self.controller is not None:
+            l0 = torch.stack([(code != 0).sum(-1).to(progress.dtype).mean() for code in counted.values()]).sum() + self.graph.dense_rank
+            state |= {f"controller.{name}": value for name, value in self.controller(l0, progress).items()}
         total = torch.stack(list(terms.values())).sum()
         return total, terms, state
+
+    def _counted(self, signals: Signals) -> dict[str, Tensor]:
+        """Returns the codes on which firing is counted, by dictionary: those of the step, or a soft gate's as at inference."""
+        found = {}
+        for dictionary in self.graph.dictionaries:
+            code = signals[dictionary.code].detach()
+            if cast(Gate, self.block(dictionary.name)).soft:
+                with torch.no_grad():
+                    code = self.block(dictionary.name).infer(**self._ports(dictionary.name, signals))["code"]
+            found[dictionary.name] = code
+        return found
+
+    def _ports(self, label: str, signals: Signals) -> dict[str, Any]:
+        call = next(call for call in self._calls if call.label == label)
+        return {port: _read(signals, many, wires) for port, many, wires in call.ports}
+
+    @torch.no_grad()
+    def calibrate(self, rows: dict[str, Tensor]) -> None:
+        """Lets every gate set its state from rows of the calibrate split (in place), one after another as signals flow."""
+        inputs = self.scale(rows)
+        for call in self._graph_calls:
+            block = self.block(call.label)
+            if isinstance(block, Gate) and type(block).calibrate is not Gate.calibrate:
+                for name, value in block.calibrate(**self._ports(call.label, self.signals(inputs))).items():
+                    getattr(block, name).copy_(value)
 
     def _weigh(self, call: _Call, value: Tensor, progress: Tensor) -> Tensor:
         if not call.is_loss:
@@ -132,7 +179,8 @@ class SAE(nn.Module):
         block = self.block(call.label)
         warmup = block.warmup_frac
         ramp = (progress / warmup.clamp(min=1e-12)).clamp(max=1).where(warmup > 0, 1.0)
-        return value * (block.weight * ramp)
+        value = value * (block.weight * ramp)
+        return value if self.controller is None or not call.steered else value * self.controller.strength
 
     def block(self, label: str) -> StepBlock:
         """Returns the module of the block with a flat label."""
@@ -187,6 +235,11 @@ def _key(label: str) -> str:
 
 def _term(call: _Call, name: str) -> str:
     return call.label.removeprefix("losses/") if call.is_loss else f"{call.label}.{name}"
+
+
+def _given(call: _Call, given: Signals) -> Signals:
+    """Returns what a block is handed besides its ports, by argument name."""
+    return {name: given[what if what is Given.PROGRESS else f"{call.key}.{name}"] for name, what in call.given}
 
 
 def _read(signals: Signals, many: bool, wires: tuple[tuple[str, bool], ...]) -> Tensor | list[Tensor]:

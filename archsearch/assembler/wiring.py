@@ -32,7 +32,7 @@ class Names:
                 what = f"no block {label!r} inside; {nearest(label, inner.labels)}"
                 raise AssemblyError([Problem(what, f"{item.path}.output")])
             return self.main(inner.full(label))
-        return f"{label}.{next(iter(item.block.outputs))}"
+        return f"{label}.{next(iter(item.block.gives(item.spec)))}"
 
     def _own(self, item: Item) -> str:
         return item.label.removeprefix(f"{item.scope.prefix}/") if item.scope.prefix else item.label
@@ -96,7 +96,7 @@ class Names:
     def _outputs(item: Item) -> list[str]:
         shared = item.block.shared(item.spec)
         idle = [IDLE] if item.block.slot == "gate" else []
-        return [*item.block.outputs, *shared, *idle]
+        return [*item.block.gives(item.spec), *shared, *idle]
 
     def known(self, scope: Scope) -> list[str]:
         """Returns what may be named inside `scope`, for messages."""
@@ -207,7 +207,9 @@ def _signals(port: Port, dictionary: Dictionary, nodes: dict[str, Node]) -> list
     if port.default == "pre":
         return [gate.wires[gate.main][0].signal]
     if port.default == "active":
-        return [f"{gate.label}.{out}" for out, type in gate.item.block.outputs.items() if type is Signal.ACTIVE]
+        return [f"{gate.label}.{out}" for out, type in gate.item.block.gives(gate.spec).items() if type is Signal.ACTIVE]
+    if port.default == "threshold":
+        return [f"{gate.label}.{out}" for out, type in gate.item.block.shared(gate.spec).items() if type is Signal.THRESHOLD]
     if Signal.IDLE in port.types:
         return [f"{gate.label}.{IDLE}"]
     found = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from archsearch.blocks.signals import Info, Port, Signal, Sizes
+from archsearch.blocks.signals import Given, Info, Port, Signal, Sizes
 from archsearch.spec.block import BlockSpec, Paper
 
 Out = dict[str, Tensor]
@@ -26,6 +26,8 @@ class Block(nn.Module):
     """Kind a spec gets in this slot when it names none; empty where a spec must choose."""
     sparsity: ClassVar[str] = ""
     """Name of the setting a sweep over sparsity varies (`k`, a penalty's `weight`), empty for a block that has none."""
+    l0_setting: ClassVar[str] = ""
+    """Name of the setting that is itself an L0 (`k`, a penalty's `target`), empty for a block that has none."""
     abstract: ClassVar[bool] = True
     Spec: ClassVar[type[BlockSpec]]
     paper: ClassVar[Paper | None]
@@ -127,10 +129,23 @@ class StepBlock(Block, abstract=True):
         return cls.inputs
 
     @classmethod
+    def gives(cls, spec: Any) -> dict[str, Signal]:
+        """Returns the outputs this spec has, losses apart; the first is the main output."""
+        return cls.outputs
+
+    @classmethod
     def produces(cls, spec: Any, sizes: Sizes) -> dict[str, Info]:
         """Returns type, width and levels of each output; the first is the main output."""
         levels = max((info.levels for infos in sizes.inputs.values() for info in infos), default=0)
-        return {name: Info(type, cls._width(type, sizes), levels) for name, type in cls.outputs.items()}
+        return {name: Info(type, cls._width(type, sizes), levels) for name, type in cls.gives(spec).items()}
+
+    @classmethod
+    def given(cls, spec: Any) -> dict[str, Given]:
+        """Returns what this spec's `forward` is handed besides its ports, by argument name.
+
+        `infer` is handed none of it: a block that stands in the graph and takes something defines `infer`.
+        """
+        return {}
 
     @classmethod
     def shared(cls, spec: Any) -> dict[str, Signal]:

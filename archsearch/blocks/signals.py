@@ -17,6 +17,7 @@ class Signal(StrEnum):
     DICTIONARY = "dictionary"  # [latent, model], rows speak for latents
     BIAS = "bias"  # [model], added to a reconstruction
     WEIGHT = "weight"  # [latent, model], rows an encoder projects on
+    THRESHOLD = "threshold"  # [latent], what a pre-activation must exceed
     IDLE = "idle"  # [latent], share of the run since each latent last fired
     LOSS = "loss"  # scalar
 
@@ -24,8 +25,15 @@ class Signal(StrEnum):
 SPACE = (Signal.ACTIVATION, Signal.RECONSTRUCTION)
 """Types that live in the model's space."""
 
-PARAMETERS = (Signal.DICTIONARY, Signal.BIAS, Signal.WEIGHT)
+PARAMETERS = (Signal.DICTIONARY, Signal.BIAS, Signal.WEIGHT, Signal.THRESHOLD)
 """Types that are functions of parameters alone: sources, so that reading them never makes a cycle."""
+
+
+class Given(StrEnum):
+    """What the executor hands a block in training besides its ports."""
+
+    PROGRESS = "progress"  # scalar, share of the run done before this step
+    UNIFORM = "uniform"  # [batch, latent], uniform on [0, 1), drawn afresh every step from (seed, step, block)
 
 
 @dataclass(frozen=True)
@@ -47,8 +55,9 @@ class Port:
 
     `types`: what may be wired to it. `default`: where an unwired port reads from: `previous` (main output of the block before),
     `input` (the SAE's first input), `target` (the same, as what is to be reconstructed), `output` (the SAE's reconstruction),
-    `code` (the code of the dictionary), `pre` (what that code was made from) or `dictionary` (the one signal of the port's type that
-    belongs to the block's dictionary). `many`: takes a list. `levels`: whether a level axis is accepted.
+    `code` (the code of the dictionary), `pre` (what that code was made from), `active` or `threshold` (of the gate that made it) or
+    `dictionary` (the one signal of the port's type that belongs to the block's dictionary). `many`: takes a list. `levels`: whether a
+    level axis is accepted.
     """
 
     types: tuple[Signal, ...]

@@ -114,7 +114,7 @@ def cost_of_space(space: Space, machine: Machine, d_model: int | None = None) ->
     study = space.study
     searched = [_probe(filled.document, data, machine) for filled in _structures(space.template)]
     tuned = [_baseline(name, tree, data, machine) for name, tree in baseline_trees(space).items()]
-    each = study.baseline_asks * study.sweep
+    each = study.baseline_asks * study.levels
     runs = [(study.trials / len(searched), probe) for probe in searched] + [(each, probe) for probe in tuned]
     return _estimate(runs, data, machine, spliced=isinstance(space.activations, (BundledSource, ModelSource)))
 

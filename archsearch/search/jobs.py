@@ -12,12 +12,13 @@ from archsearch.assembler.build import Assembly, assemble
 from archsearch.assembler.parse import parse
 from archsearch.assembler.resolved import resolved
 from archsearch.assembler.words import in_words
-from archsearch.blocks.catalogue import Catalogue
+from archsearch.blocks.catalogue import Catalogue, catalogue
 from archsearch.search.provenance import NUMERICS
 from archsearch.search.tables import TrialRow
 from archsearch.spec.hashes import digest
 from archsearch.spec.holes import ChoiceHole, FloatHole, IntHole, Primitive, ValueHole
 from archsearch.spec.seeds import seed_of
+from archsearch.spec.space import StudySpec, at_levels
 from archsearch.spec.template import Filled, Template
 
 SPREAD = 3.0
@@ -72,8 +73,18 @@ def run_hash(spec: Any, assembly: Assembly, setting: Setting) -> str:
     """Returns the hash a trajectory is a function of: architecture, training, data, precision, numerics version and seed."""
     dumped = spec.model_dump(mode="json", by_alias=True)
     training = {name: dumped[name] for name in ("init", "revival", "scale", "training")}
+    training |= {"controller": dumped["controller"]} if spec.controller else {}
     data = {"data": setting.fingerprint, "precision": setting.precision, "numerics": NUMERICS, "model": setting.model}
-    return digest({"arch": assembly.receipt.arch, **training, **data})
+    own = {kind: told["sha256"] for kind, told in catalogue().foreign.items() if kind in _kinds(dumped)}
+    return digest({"arch": assembly.receipt.arch, **training, **data, **({"blocks": own} if own else {})})
+
+
+def _kinds(node: Any) -> set[str]:
+    """Returns every kind named in a document."""
+    if isinstance(node, dict):
+        own = {node["kind"]} if isinstance(node.get("kind"), str) else set()
+        return own.union(*map(_kinds, node.values()))
+    return set().union(*map(_kinds, node)) if isinstance(node, list) else set()
 
 
 def levels_of(hole: ValueHole, value: Primitive, count: int) -> list[Any]:
@@ -147,20 +158,20 @@ def _rate(sae: dict[str, Any]) -> Any:
     return optimizer.get("lr") if isinstance(optimizer, dict) else None
 
 
-def opened(tree: dict[str, Any], blocks: Catalogue, band: tuple[float, float]) -> dict[str, Any]:
+def opened(tree: dict[str, Any], blocks: Catalogue, study: StudySpec) -> dict[str, Any]:
     """Returns a recipe with holes at its sparsity setting and its learning rate, so that it is swept and tuned like any family.
 
-    A count (`k`) is opened over the band; a weight from `SPREAD` times less to `SPREAD` times more than the recipe's, on a log scale.
-    What is a hole already is left as it is.
+    Where the sweep is over L0 its target is opened; else a count (`k`) over the band, and a weight from `SPREAD` times less to `SPREAD`
+    times more than the recipe's, on a log scale. What is a hole already is left as it is.
     """
-    tree = copy.deepcopy(tree)
-    for part in ("graph", "losses"):
+    tree = at_levels(copy.deepcopy(tree), study)
+    for part in () if study.l0 else ("graph", "losses"):
         for label, block in tree.get(part, {}).items():
             block = {"kind": block} if isinstance(block, str) else block
             field = blocks.sparsity.get(block.get("kind", ""))
             value = block.get(field, blocks[block["kind"]].Spec.model_fields[field].default) if field else None
             if isinstance(value, (int, float)):
-                tree[part][label] = {**block, field: _hole(value, band)}
+                tree[part][label] = {**block, field: _hole(value, study.band)}
     optimizer = tree.get("training", {}).get("optimizer")
     if isinstance(optimizer, dict) and isinstance(optimizer.get("lr"), float):
         optimizer["lr"] = {"float": [optimizer["lr"] / 3, optimizer["lr"] * 3], "log": True}

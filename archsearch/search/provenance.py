@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
+from archsearch.blocks.catalogue import catalogue
+
 PACKAGES = ("archsearch", "torch", "optuna", "numpy", "transformer-lens", "transformers")
 
-NUMERICS = 1
+NUMERICS = 2
 """Raised whenever the same spec would train to other numbers; part of every run hash."""
 
 
@@ -30,6 +32,7 @@ def provenance(activations: Any, device: str, precision: str, executor: str) -> 
         "precision": precision,
         "executor": executor,
         "numerics": NUMERICS,
+        "blocks": catalogue().foreign,
         "activations": {"fingerprint": activations.fingerprint, **activations.provenance},
     }
 

@@ -125,7 +125,7 @@ def baseline_trees(space: Space) -> dict[str, dict[str, Any]]:
     """
     given = space.baselines
     trees = given if isinstance(given, dict) else {name: recipe(name) for name in given if name in names()}
-    return {name: opened(fitted(tree, space.sae), catalogue(), space.study.band) for name, tree in trees.items()}
+    return {name: opened(fitted(tree, space.sae), catalogue(), space.study) for name, tree in trees.items()}
 
 
 def _resolve(options: Options) -> tuple[str, dict[str, str]]:
@@ -148,7 +148,7 @@ def _open(space: Space, device: str, tell: Observer, stop: Callable[[], bool]) -
 
 def _planned(space: Space, written: int = 0) -> int:
     """Returns how many trials a study will have; `written`: those of its search that are there already."""
-    return max(space.study.trials, written) + len(space.baselines) * space.study.baseline_asks * space.study.sweep
+    return max(space.study.trials, written) + len(space.baselines) * space.study.baseline_asks * space.study.levels
 
 
 def _create(url: str, space: Space, new: dict[str, str], where: dict[str, Any], folder: Path) -> Ledger:

@@ -145,7 +145,7 @@ class Walk:
 
     def _baseline(self, name: str, template: Template, hole: str | None, ask: int, index: int) -> Make:
         study = self.space.study
-        return lambda attempt: baseline_drafts(name, template, hole, ask, index + attempt * study.baseline_asks, study.sweep, study.seed)
+        return lambda attempt: baseline_drafts(name, template, hole, ask, index + attempt * study.baseline_asks, study.levels, study.seed)
 
     def _structure(self, ask: int, randomly: bool) -> Make:
         return lambda attempt: self._levels(ask, randomly, attempt)
@@ -160,7 +160,7 @@ class Walk:
         if hole is None:
             return
         left = self.space.study.trials - self._searched()
-        values = levels_of(self.space.parameters()[hole].hole, filled.params[hole], min(self.space.study.sweep, left))
+        values = levels_of(self.space.parameters()[hole].hole, filled.params[hole], min(self.space.study.levels, left))
         for level, value in enumerate(values[1:], start=1):
             other = self.sampling.ask_fixed({**filled.params, hole: value})
             self.asked.append(other.number)

@@ -34,6 +34,9 @@ class SAEBase(SpecModel):
 
     width: int = Field(ge=1, le=2**31, description="Latents of every encoder at this level of the graph (count).")
     inputs: list[str] = Field(["x"], min_length=1, description="Names of the activations read, in the order of the hook points.")
+    target_l0: float | None = Field(
+        None, gt=0, description="Effective L0 to reach: sets the gates' counts, or has a controller steer the penalties (latents per row)."
+    )
     outputs: dict[str, str] | None = Field(None, description="Signal that reconstructs each target; unset: the last block, for `x`.")
 
 
@@ -89,6 +92,7 @@ def grammar(slots: Mapping[str, Mapping[str, type[BlockSpec]]], defaults: Mappin
         "losses": (losses, Field({}, description="Terms of the loss; `reconstruction` is added where no term bears that label.")),
         "init": single("init", "Initialisation of the whole SAE."),
         "revival": (_union(slots["revival"]) | None, Field(None, description="What is done about dead latents during the run.")),
+        "controller": (_union(slots["controller"]) | None, Field(None, description="What moves the strength of penalties during the run.")),
         "training": (training, Field(training.model_validate({}), description="How it is trained.")),
     }
     return Grammar(_extended(SAEBase, "SAESpec", fields), graph, slots)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from archsearch.errors import InvalidInput, Problem, nearest
 from archsearch.spec.activations import ActivationsSpec, BundledSource
@@ -16,6 +16,9 @@ from archsearch.spec.holes import ChoiceHole, FloatHole, IntHole, OneOf, Repeat,
 from archsearch.spec.messages import problems_of
 from archsearch.spec.template import Filled, Parameter, Template
 from archsearch.spec.yaml import Document, Key, load, located
+
+TARGET = "target_l0"
+"""Field of an SAE that a sweep over L0 opens."""
 
 Objective = Literal["l0", "fvu", "ce_recovered", "dead_frac", "flops"]
 
@@ -38,22 +41,54 @@ def _rising(band: tuple[float, float]) -> tuple[float, float]:
     return band
 
 
+LEVELS = (8, 16, 32, 64)
+"""Levels of effective L0 where a space names none."""
+
+
+class L0Sweep(SpecModel):
+    """Levels of effective L0 that every structure is brought to."""
+
+    l0: list[int | float] = Field(min_length=1, description="Effective L0 of each level (latents per row).")
+
+    @model_validator(mode="after")
+    def _levels(self) -> L0Sweep:
+        if any(level <= 0 for level in self.l0) or len(set(self.l0)) != len(self.l0):
+            raise ValueError(f"must be different numbers above 0; got {self.l0!r}")
+        return self
+
+
 class StudySpec(SpecModel):
     """How a space is searched."""
 
     trials: int = Field(24, ge=1, description="SAEs trained, each sparsity level counting as one (count).")
-    sweep: int = Field(4, ge=1, description="Sparsity levels each structure is trained at (count).")
+    sweep: Annotated[int, Field(ge=1)] | L0Sweep | None = Field(
+        None,
+        description="Sparsity levels each structure is trained at: `{l0: [8, 16, 32, 64]}` brings each to those, whatever its gate; "
+        "a number spreads as many over the hole that moves sparsity. Unset: those L0, or 4 where `sparsity` names a hole.",
+    )
     objectives: Annotated[list[Objective], AfterValidator(_differ)] = Field(
         ["l0", "fvu"], min_length=1, description="What is minimised (ce_recovered: maximised)."
     )
     band: Annotated[tuple[float, float], BeforeValidator(_two), AfterValidator(_rising)] = Field(
-        (4, 64), description="Effective L0 a front member may have: lowest, highest (latents per row)."
+        (4, 80), description="Effective L0 a front member may have: lowest, highest (latents per row)."
     )
     seed: int = Field(0, ge=0, description="Seed of the sampler.")
     baseline_asks: int = Field(1, ge=1, description="Draws of the other holes each baseline gets, each swept over sparsity (count).")
     sparsity: str | list[str] | None = Field(
         None, description="Name of the hole swept over, or several for several branches; needed where a structure has two."
     )
+
+    @property
+    def l0(self) -> tuple[int | float, ...]:
+        """Levels of effective L0 structures are brought to; none where the sweep is over a hole."""
+        if self.sweep is None:
+            return () if self.sparsity else LEVELS
+        return tuple(self.sweep.l0) if isinstance(self.sweep, L0Sweep) else ()
+
+    @property
+    def levels(self) -> int:
+        """Sparsity levels of a structure (count)."""
+        return len(self.l0) or (self.sweep if isinstance(self.sweep, int) else len(LEVELS))
 
     @property
     def swept(self) -> tuple[str, ...]:
@@ -96,7 +131,7 @@ class Space(SpecModel):
         Raises:
             InvalidInput: a hole, a variant or a name of a hole that cannot be.
         """
-        self._template = Template.read(self.sae, self.variants)
+        self._template = Template.read(at_levels(self.sae, self.study), self.variants)
         parameters = self._template.parameters()
         if not parameters:
             raise InvalidInput([Problem("a space must leave something open; there is no hole in it", "sae")])
@@ -173,11 +208,20 @@ class Space(SpecModel):
             InvalidInput: there are several, and `study.sparsity` does not single one out.
         """
         found = sparsity_holes(filled, fields)
+        if self.study.l0:
+            return self._requested(filled, found)
         named = [name for name in found if name in self.study.swept]
         if len(found) > 1 and len(named) != 1:
             what = f"two sparsity settings are open together ({', '.join(found)}); name the one to sweep, and only that one"
             raise InvalidInput([Problem(what, "study.sparsity")])
         return next(iter(named or found), None)
+
+    @staticmethod
+    def _requested(filled: Filled, others: list[str]) -> str:
+        if others:
+            what = f"the sweep goes over L0 itself, so that {', '.join(others)} cannot be a hole: give it a number"
+            raise InvalidInput([Problem(f"{what}, or sweep over it instead (`sweep: 4`)", "study.sweep")])
+        return TARGET
 
     def fingerprint(self) -> str:
         """Returns the hash of all that makes two studies comparable: everything but the question and the number of trials."""
@@ -203,6 +247,11 @@ class Space(SpecModel):
             "baselines": self.baselines,
             "study": study,
         }
+
+
+def at_levels(sae: Any, study: StudySpec) -> Any:
+    """Returns an SAE tree with a hole at the L0 it is to reach, if the sweep is over L0."""
+    return {**sae, TARGET: {"choice": list(study.l0)}} if study.l0 and isinstance(sae, dict) else sae
 
 
 def is_open(parameter: Parameter) -> bool:

@@ -31,6 +31,7 @@ def save_member(member: Member, path: Path, run: str) -> None:
         "history": member.history,
         "events": member.events,
         "failure": member.failure,
+        "remark": member.remark,
         "seconds": member.seconds,
         "run": run,
     }
@@ -59,6 +60,7 @@ def load_member(member: Member, path: Path, run: str) -> bool:
         return False
     _fill(member, tensors)
     member.step, member.failure, member.seconds = state["step"], state["failure"], state["seconds"]
+    member.remark = state.get("remark", "")
     member.history = [(step, terms) for step, terms in state["history"]]
     member.events = [(step, name, told) for step, name, told in state["events"]]
     return True

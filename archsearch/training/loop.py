@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from archsearch.training.events import happen
 from archsearch.training.looped import Looped
 from archsearch.training.member import Member
 from archsearch.training.stacked import Stacked
@@ -39,7 +40,7 @@ def train(
         for member in waiting:
             _check(member)
             if member.failure is None:
-                member.happen()
+                happen(member)
 
 
 def _goal(member: Member, until_frac: float) -> int:

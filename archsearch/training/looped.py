@@ -10,6 +10,7 @@ from contextlib import nullcontext
 import torch
 
 from archsearch.training.member import Member
+from archsearch.training.noise import noise_of
 from archsearch.training.update import Rules, update
 
 
@@ -64,8 +65,9 @@ def steps_of(member: Member, steps: int) -> None:
     terms: dict[str, torch.Tensor] = {}
     for _ in range(steps):
         progress = torch.tensor(member.step / member.total_steps, **numbers)
+        noise = noise_of(member.sae, training.seed, member.step, training.batch, **numbers)
         with computing(member.precision, device):
-            loss, terms, state = member.sae(member.batches.at(member.step), progress)
+            loss, terms, state = member.sae(member.batches.at(member.step), progress, noise)
         gradients = torch.autograd.grad(loss, leaves, materialize_grads=True)
         count = torch.tensor(float(member.step + 1), **numbers)
         update(rules, parameters, dict(zip(parameters, gradients)), member.moments, count, progress)

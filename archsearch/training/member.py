@@ -27,17 +27,20 @@ class Member:
     """One SAE in training.
 
     `step`: optimizer steps done; `history`: (step, loss terms) at intervals; `events`: what happened, by step; `failure`: why it stopped
-    early, in a sentence; `seconds`: time spent in its steps (a share of the cohort's when stacked).
+    early, in a sentence; `remark`: what its user should know of how it ended, in a sentence; `seconds`: time spent in its steps (a share
+    of the cohort's when stacked); `calibrate`: rows of that split by input name, which events may look at.
     """
 
     assembly: Assembly
     batches: Batches
     precision: str
     moments: Moments
+    calibrate: Rows
     step: int = 0
     history: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     events: list[tuple[int, str, dict[str, float]]] = field(default_factory=list)
     failure: str | None = None
+    remark: str = ""
     seconds: float = 0.0
 
     @property
@@ -61,16 +64,9 @@ class Member:
 
     def next_stop(self) -> int:
         """Returns the step at which the next event is due, or the end of the run."""
-        due = [step for step in self.assembly.receipt.events.get("revival", []) if step > self.step]
+        events = self.assembly.receipt.events
+        due = [step for name in ("revival", "controller") for step in events.get(name, []) if step > self.step]
         return min([*due, self.total_steps])
-
-    def happen(self) -> None:
-        """Lets the event due at this step, if any, happen."""
-        revival = self.assembly.revival
-        if revival is not None and self.step in self.assembly.receipt.events["revival"]:
-            generator = torch.Generator().manual_seed(seed_of("revival", self.assembly.spec.training.seed, self.step))
-            told = revival.apply_to(view(self), generator)
-            self.events.append((self.step, self.assembly.spec.revival.kind, told))
 
 
 def start(
@@ -93,7 +89,7 @@ def start(
     training = spec.training
     batches = Batches(train, training.batch, training.data_seed, dtype)
     moments = {name: assembly.optimizer.moments(value.detach()) for name, value in assembly.sae.named_parameters()}
-    member = Member(assembly, batches, precision, moments)
+    member = Member(assembly, batches, precision, moments, calibrate)
     generator = torch.Generator().manual_seed(seed_of("init", training.seed))
     assembly.init.apply_to(view(member), generator)
     return member

@@ -14,7 +14,10 @@ from torch.func import functional_call, vmap
 from archsearch.assembler.sae import SAE
 from archsearch.training.looped import computing
 from archsearch.training.member import Member
+from archsearch.training.noise import noise_of
 from archsearch.training.update import Rules, update
+
+Tensors = dict[str, Tensor]
 
 
 class Stacked:
@@ -69,12 +72,13 @@ class _Stack:
         sample = next(iter(data.values()))
         count = len(self.members)
         seeds = {member.batches.seed for member in self.members}
-        step_of = vmap(self._one, in_dims=(0, 0, None if len(seeds) == 1 else 0, 0))
+        step_of = vmap(self._one, in_dims=(0, 0, None if len(seeds) == 1 else 0, 0, 0))
         terms: dict[str, Tensor] = {}
         for step in range(self.first.step, self.first.step + steps):
             progress = sample.new_full((count,), step / self.first.total_steps)
             with computing(self.first.precision, sample.device):
-                losses, terms, state = step_of({**leaves, **fixed}, self.buffers, self._batch(step, shared=len(seeds) == 1), progress)
+                batch, noise = self._batch(step, shared=len(seeds) == 1), self._noise(step, sample)
+                losses, terms, state = step_of({**leaves, **fixed}, self.buffers, batch, progress, noise)
             gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
             number = sample.new_full((count,), float(step + 1))
             update(self.rules, data, dict(zip(data, gradients)), self.moments, number, progress)
@@ -83,8 +87,13 @@ class _Stack:
                     self.buffers[name].copy_(value)
         self._write_back(steps, terms)
 
-    def _one(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], inputs: dict[str, Tensor], progress: Tensor) -> Any:
-        return functional_call(self.program, (parameters, buffers), (inputs, progress))
+    def _one(self, parameters: Tensors, buffers: Tensors, inputs: Tensors, progress: Tensor, noise: Tensors) -> Any:
+        return functional_call(self.program, (parameters, buffers), (inputs, progress, noise))
+
+    def _noise(self, step: int, sample: Tensor) -> Tensors:
+        numbers = {"dtype": sample.dtype, "device": sample.device}
+        drawn = [noise_of(m.sae, m.assembly.spec.training.seed, step, m.batches.batch, **numbers) for m in self.members]
+        return {name: torch.stack([one[name] for one in drawn]) for name in drawn[0]}
 
     def _batch(self, step: int, shared: bool) -> dict[str, Tensor]:
         if shared:

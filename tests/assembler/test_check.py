@@ -28,7 +28,7 @@ variants:
         losses.sparsity: {kind: l1, weight: {float: [1, 30], log: true}}
       topk:
         graph.gate: {kind: topk, k: {int: [4, 16], log: true}}
-study: {band: [4, 16]}
+study: {sweep: 4, band: [4, 16]}
 """
 
 
@@ -159,4 +159,4 @@ def test_a_sweep_that_cannot_be_had_is_noted():
     assert notes == ("sweep: 4 asks for more levels than gate@topk.graph.gate.k has values: a structure gets 2",)
     notes = check(changed("k: {int: [4, 16], log: true}", "k: 8")).notes
     assert len(notes) == 1 and notes[0].startswith("no sparsity setting is open where gate=topk: such a structure is trained once")
-    assert check(changed("study: {", "study: {sweep: 1, ", changed("k: {int: [4, 16], log: true}", "k: 8"))).notes == ()
+    assert check(changed("study: {sweep: 4, ", "study: {sweep: 1, ", changed("k: {int: [4, 16], log: true}", "k: 8"))).notes == ()

@@ -19,7 +19,7 @@ from torch import Tensor
 from archsearch.assembler.parse import parse
 from archsearch.blocks._block import Block, StepBlock
 from archsearch.blocks.catalogue import catalogue
-from archsearch.blocks.signals import Info, Port, Signal, Sizes
+from archsearch.blocks.signals import Given, Info, Port, Signal, Sizes
 from archsearch.training.loop import train
 from archsearch.training.looped import Looped
 from archsearch.training.member import Member, start
@@ -92,12 +92,16 @@ def example(kind: str) -> Example:
 
 @dataclass
 class Set:
-    """A block with tensors for every port."""
+    """A block with tensors for every port, and for what the executor hands it in training (among `ports`, named in `given`)."""
 
     block: StepBlock
     settings: dict[str, Any]
     ports: dict[str, Any]
     produced: dict[str, Info]
+    given: tuple[str, ...] = ()
+
+    def infer_ports(self) -> dict[str, Any]:
+        return {name: value for name, value in self.ports.items() if name not in self.given}
 
     def tensors(self) -> dict[str, Tensor]:
         return {**dict(self.block.named_parameters()), **{name: getattr(self.block, name) for name in self.block.states}}
@@ -139,7 +143,16 @@ def make(kind: str, case: Case, *, seed: int = 0, nasty: bool = False, device: s
         block = cls(spec, sizes)
     if device != "meta":
         randomise(block, generator)
-    return Set(block, {**spec.model_dump()}, ports, produced)
+    given = cls.given(spec)
+    ports |= {name: _hand(what, generator).to(device) for name, what in given.items()}
+    return Set(block, {**spec.model_dump()}, ports, produced, tuple(given))
+
+
+def _hand(what: Given, generator: torch.Generator) -> Tensor:
+    dtype = torch.get_default_dtype()
+    if what is Given.PROGRESS:
+        return torch.tensor(0.3, dtype=dtype)
+    return torch.rand(ROWS, LATENT, generator=generator, dtype=torch.float64).to(dtype)
 
 
 @torch.no_grad()
@@ -165,6 +178,8 @@ def _draw(type: Signal, levels: int, generator: torch.Generator, nasty: bool) ->
     shapes = {Signal.DICTIONARY: (LATENT, MODEL), Signal.WEIGHT: (LATENT, MODEL), Signal.BIAS: (MODEL,)}
     if type in shapes:
         return normal(*shapes[type])
+    if type is Signal.THRESHOLD:
+        return normal(LATENT).abs() * 0.3
     if type is Signal.IDLE:
         return torch.tensor([0, 0.5, 0.0625, 0.5, 0.5, 0, 0.25, 0.03125][:LATENT], dtype=torch.get_default_dtype())
     wide = type in (Signal.PRE, Signal.CODE, Signal.ACTIVE)

@@ -88,7 +88,7 @@ def test_inference_equals_the_step_or_its_own_reference(kind: str, case: Case):
     made = make(kind, case, nasty=True)
     reference = getattr(harness.module_of(kind), "reference_infer", None)
     with torch.no_grad():
-        out = made.block.infer(**made.ports)
+        out = made.block.infer(**made.infer_ports())
         expected = reference(made.settings, arrays(made.ports), arrays(made.tensors())) if reference else made.block(**made.ports)
     for name in out:
         same(out[name], expected[name])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.func import functional_call, vmap
 
 from archsearch.blocks._block import Block
 from archsearch.blocks.catalogue import catalogue
@@ -47,6 +48,24 @@ def test_a_schedule_equals_its_reference_alone_and_stacked(kind: str):
         expected = [example(kind).reference(settings, {"progress": [float(share)]}, {})["multiplier"][0] for settings, _ in members]
         same([block(share) for _, block in members], expected)
         same(_stacked([block for _, block in members])(share.expand(2)), expected)
+
+
+@pytest.mark.parametrize("kind", kinds("controller"))
+def test_a_controller_equals_its_reference_alone_and_stacked(kind: str):
+    members = _members(kind)
+    l0 = [40.0, 30.0, 22.0, 9.0, 6.0, 5.0, 7.0, 11.0]
+    progress = [step / len(l0) for step in range(len(l0))]
+    expected = [example(kind).reference(settings, {"l0": l0, "progress": progress}, {})["strength"] for settings, _ in members]
+    program, state = members[0][1], {name: torch.stack([getattr(m, name) for _, m in members]) for name in members[0][1].states}
+    settings = {name: torch.stack([getattr(m, name) for _, m in members]) for name in program.settings}
+    for step, (count, share) in enumerate(zip(l0, progress)):
+        for (_, block), wanted in zip(members, expected):
+            for name, value in block(torch.tensor(count), torch.tensor(share)).items():
+                getattr(block, name).copy_(value)
+            same(block.strength, wanted[step])
+        given = (torch.tensor(count), torch.tensor(share))
+        state = vmap(lambda buffers: functional_call(program, buffers, given))({**settings, **state})  # noqa: B023
+        same(state["strength"], [wanted[step] for wanted in expected])
 
 
 @pytest.mark.parametrize("kind", kinds("optimizer"))

@@ -13,7 +13,7 @@ from archsearch.blocks.catalogue import catalogue
 from archsearch.recipes import names, recipe
 from archsearch.search.jobs import Draw, baseline_drafts, fitted, levels_of, opened
 from archsearch.spec.holes import ChoiceHole, FloatHole, IntHole
-from archsearch.spec.space import sparsity_holes
+from archsearch.spec.space import StudySpec, sparsity_holes
 from archsearch.spec.template import Template
 
 
@@ -41,7 +41,8 @@ def test_choices_are_swept_by_their_place_in_the_list() -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_every_recipe_can_be_swept_and_tuned(name: str) -> None:
-    tree = opened(fitted(recipe(name), {"width": 64, "training": {"tokens": 640000, "batch": 64}}), catalogue(), (4, 64))
+    small = {"width": 64, "training": {"tokens": 640000, "batch": 64}}
+    tree = opened(fitted(recipe(name), small), catalogue(), StudySpec(sweep=4, band=(4, 64)))
     template = Template.read(tree)
     holes = [hole for hole in template.parameters() if not hole.endswith(".lr")]
     assert len(holes) == 1

@@ -120,12 +120,14 @@ def test_what_a_space_cannot_say(old: str, new: str, said: str):
 
 
 def test_a_space_without_a_hole_is_refused():
-    assert refused("name: closed\nsae: {width: 8}\n") == ["small.yaml:2 -> sae: a space must leave something open; there is no hole in it"]
+    assert refused("name: closed\nsae: {width: 8}\nstudy: {sweep: 1}\n") == [
+        "small.yaml:2 -> sae: a space must leave something open; there is no hole in it"
+    ]
 
 
 @pytest.mark.parametrize("hole", ["{choice: [8]}", "{oneof: {only: 8}}"])
 def test_a_space_without_a_real_choice_is_refused(hole: str):
-    text = f"name: small\nsae:\n  width: {hole}\n  graph: {{encoder: linear_encoder}}\n"
+    text = f"name: small\nsae:\n  width: {hole}\n  graph: {{encoder: linear_encoder}}\nstudy: {{sweep: 1}}\n"
     assert refused(text) == ["small.yaml:2 -> sae: a space must leave something open; each of its holes has one value only (width)"]
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from torch import Tensor
+
 from archsearch.blocks._block import StepBlock
 from archsearch.blocks.signals import Port, Signal
 
@@ -15,3 +19,9 @@ class Gate(StepBlock, abstract=True):
     slot = "gate"
     inputs = {"pre": Port((Signal.PRE,))}
     outputs = {"code": Signal.CODE}
+    soft: ClassVar[bool] = False
+    """Whether codes in training are nonzero where those at inference are not: firing is then counted on the latter."""
+
+    def calibrate(self, **ports: Tensor) -> dict[str, Tensor]:
+        """Returns new values of state from the gate's ports on calibrate rows (event, once, at the end of the run)."""
+        return {}

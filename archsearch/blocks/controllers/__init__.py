@@ -1,0 +1,1 @@
+"""Blocks of the controller slot: what moves sparsity while training goes on."""

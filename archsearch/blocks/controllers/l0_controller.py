@@ -1,0 +1,93 @@
+"""Steers penalties to a requested L0."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from archsearch.blocks._block import Out
+from archsearch.blocks.controllers._base import Controller
+from archsearch.errors import InvalidInput, Problem
+from archsearch.spec.block import BlockSpec, Field
+
+LIMIT = 5.0
+"""Largest |log strength / log 10|: beyond, the weight is no longer what decides."""
+
+
+class L0Controller(Controller):
+    """Moves the strength of penalties until `l0` latents are on per row.
+
+    `e = log(L0 / aim)`, cut to +-1, is the error of a running mean over the last `memory` batches, and
+    `strength = exp(proportional * e + integral * sum e dt)` with `dt` a step's share of the run: a proportional-integral rule on a log
+    scale, which needs no idea of how large a weight ought to be. Over the first `approach_frac` of the run the aim falls from the first
+    batch's L0 to `l0` on a log scale; a penalty that came down at once would kill latents for good (log penalty at L0 16 on the bundled
+    model: 91% dead without, 69% with).
+
+    Batches are rows the SAE trains on, some seen before, and the gate as it is in training. At `check_frac` of the run the L0 at inference
+    on calibrate rows is measured, and from there on the error is counted with the ratio found.
+
+    Differs from published controllers (ProLU's author; Matryoshka SAEs by Nabeshima), which move a weight by a fixed factor a step in the
+    direction of the error: those need thousands of steps to move a weight tenfold.
+    """
+
+    class Spec(BlockSpec):
+        kind: Literal["l0_controller"] = "l0_controller"
+        l0: float = Field(32, gt=0, description="Effective L0 to reach, on held-out rows (latents per row).")
+        proportional: float = Field(0.5, ge=0, description="Log strength per unit of error now.")
+        integral: float = Field(20.0, gt=0, description="Log strength gained over a whole run per unit of lasting error.")
+        approach_frac: float = Field(0.1, ge=0, lt=1, description="Share of the run over which the aim falls from the first L0 to `l0`.")
+        check_frac: list[float] = Field(
+            [0.5, 0.75, 0.9], description="Moments at which L0 is measured at inference on calibrate rows (shares of the run, 0 to 1)."
+        )
+        memory: int = Field(10, ge=1, description="Batches the running mean of L0 remembers (count).")
+
+    paper = None
+    sparsity = "l0"
+    l0_setting = "l0"
+
+    def __init__(self, spec: Spec):
+        super().__init__()
+        self.wanted, self.check_frac = spec.l0, tuple(spec.check_frac)
+        for name in ("l0", "proportional", "integral", "approach_frac"):
+            self.setting(name, float(getattr(spec, name)))
+        self.setting("memory", spec.memory)
+        self.state("strength", torch.ones(()))
+        self.state("mean", torch.zeros(()))  # of L0, over the last batches
+        self.state("first", torch.ones(()))  # L0 of the first batch
+        self.state("offset", torch.zeros(()))  # log of L0 at inference on calibrate rows, less log of `mean`
+        self.state("total", torch.zeros(()))
+        self.state("before", torch.zeros(()))  # progress at the step before
+        self.state("seen", torch.zeros(()))
+
+    def forward(self, l0: Float[Tensor, ""], progress: Float[Tensor, ""]) -> Out:
+        l0, progress = (value.to(self.mean.dtype) for value in (l0, progress))
+        seen = self.seen + 1
+        mean = self.mean + (l0 - self.mean) / torch.minimum(seen, self.memory.to(seen.dtype))
+        first = torch.where(self.seen > 0, self.first, l0.clamp(min=1e-3))
+        left = (1 - progress / self.approach_frac.clamp(min=1e-12)).clamp(min=0).where(self.approach_frac > 0, 0.0)
+        aim = self.l0.log() + left * (first / self.l0).log()
+        error = (mean.clamp(min=1e-3).log() + self.offset - aim).clamp(-1, 1)
+        bound = LIMIT * math.log(10)
+        total = (self.total + self.integral * error * (progress - self.before)).clamp(-bound, bound)
+        strength = (self.proportional * error + total).exp()
+        return Out(strength=strength, mean=mean, first=first, offset=self.offset.clone(), total=total, before=progress.clone(), seen=seen)
+
+    def steps(self, total_steps: int) -> list[int]:
+        found = [round(share * total_steps) for share in sorted(self.check_frac)]
+        if any(not 0 < step < total_steps for step in found):
+            what = f"checks at {list(self.check_frac)} of {total_steps} steps cannot act; shares must lie inside the run"
+            raise InvalidInput([Problem(what, path="controller.check_frac")])
+        return found
+
+    def check(self, l0: float) -> None:
+        self.offset.fill_(math.log(max(l0, 1e-3)) - math.log(max(float(self.mean), 1e-3)))
+
+    def reason(self, l0: float) -> str:
+        moved = f"the penalty stands at {float(self.strength):.3g} times its weight"
+        if l0 < self.wanted:
+            return f"{moved}, so it is not what keeps latents off; a lower learning rate, more tokens or another gate may"
+        return f"{moved}; more tokens, or a penalty that bears on this gate, may help"

@@ -1,0 +1,86 @@
+"""`target_l0`: what a requested L0 becomes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from archsearch.assembler.build import assemble
+from archsearch.assembler.parse import parse
+from archsearch.assembler.resolved import resolved
+from archsearch.errors import AssemblyError, InvalidInput
+
+TRAINING = {"tokens": 1600, "batch": 16}
+
+
+def sae(graph: dict[str, Any], **more: Any) -> Any:
+    return parse({"width": 64, "graph": graph, "training": TRAINING, "target_l0": 12, **more})
+
+
+def chain(gate: Any) -> dict[str, Any]:
+    return {"encoder": "linear_encoder", "gate": gate, "decoder": "linear_decoder"}
+
+
+@pytest.mark.parametrize("gate", ["topk", {"kind": "batch_topk", "k": 40}])
+def test_a_gate_that_keeps_a_count_is_given_it(gate: Any):
+    spec = sae(chain(gate))
+    assert spec.graph["gate"].k == 12 and spec.controller is None and spec.target_l0 is None
+
+
+def test_penalties_are_steered():
+    spec = sae(chain("relu"), losses={"sparsity": {"kind": "l1", "weight": 2.0}})
+    assert spec.controller.l0 == 12 and spec.losses["sparsity"].weight == 2.0
+
+
+def test_a_controller_of_ones_own_keeps_its_settings():
+    spec = sae(chain("relu"), losses={"sparsity": "l1"}, controller={"kind": "l0_controller", "l0": 99, "integral": 5.0})
+    assert (spec.controller.l0, spec.controller.integral) == (12, 5.0)
+
+
+def test_a_penalty_that_holds_a_target_is_given_it_too():
+    spec = sae(chain("jumprelu"), losses={"sparsity": "l0_quadratic"})
+    assert spec.losses["sparsity"].target == 12 and spec.controller.l0 == 12
+
+
+def test_several_counts_share_it_in_proportion():
+    inner = {"kind": "sae", "width": 16, "graph": chain({"kind": "topk", "k": 4})}
+    graph = {
+        "coarse": inner,
+        "rest": {"kind": "subtract", "from": ["x", "coarse.reconstruction"]},
+        "fine": {**inner, "graph": chain({"kind": "topk", "k": 8})},
+        "output": {"kind": "add", "from": ["coarse.reconstruction", "fine.reconstruction"]},
+    }
+    spec = sae(graph)
+    assert [spec.graph[label].graph["gate"]["k"] for label in ("coarse", "fine")] == [4, 8]
+
+
+def test_what_cannot_be_steered_is_refused_with_a_sentence():
+    with pytest.raises(InvalidInput, match="target_l0: nothing here can bring the SAE to an L0 of 12"):
+        sae(chain("relu"))
+
+
+def test_a_controller_with_nothing_to_steer_is_refused():
+    spec = parse({"width": 64, "graph": chain("topk"), "training": TRAINING, "controller": "l0_controller"})
+    with pytest.raises(AssemblyError, match="nothing to steer"):
+        assemble(spec, model=8)
+
+
+@pytest.mark.parametrize("wanted", [0, -3, True, "many"])
+def test_a_target_that_is_no_number_above_zero_is_refused(wanted: Any):
+    with pytest.raises(InvalidInput, match="target_l0"):
+        sae(chain("topk"), target_l0=wanted)
+
+
+def test_the_resolved_spec_says_what_was_done_and_is_the_same_sae():
+    spec = sae(chain("relu"), losses={"sparsity": "l1"})
+    document = resolved(assemble(spec, model=8, device="meta"))
+    assert document["target_l0"] is None and document["controller"]["l0"] == 12
+    again = assemble(parse(document), model=8, device="meta")
+    assert again.receipt == assemble(spec, model=8, device="meta").receipt
+
+
+def test_the_document_is_left_as_it_was():
+    document = {"width": 64, "graph": chain("topk"), "training": TRAINING, "target_l0": 12}
+    parse(document)
+    assert document["target_l0"] == 12 and document["graph"]["gate"] == "topk"
