@@ -11,7 +11,23 @@ from archsearch.training.looped import Looped
 from archsearch.training.member import start
 from tests.blocks.harness import data
 
-PUBLISHED = ["batch_topk", "gated", "jumprelu", "matryoshka_batch_topk", "prolu", "relu_l1", "relu_l1_april", "topk"]
+PUBLISHED = [
+    "abs_topk",
+    "batch_topk",
+    "feature_choice",
+    "gated",
+    "gated_ri_l1",
+    "groupmax",
+    "jumprelu",
+    "jumprelu_tanh",
+    "matryoshka_batch_topk",
+    "prolu",
+    "relu_l1",
+    "relu_l1_april",
+    "relu_p_annealed",
+    "relu_sqrt",
+    "topk",
+]
 
 
 def test_the_recipes_are_these():
@@ -21,7 +37,7 @@ def test_the_recipes_are_these():
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_recipe_assembles_and_trains(name: str):
     document = recipe(name)
-    document["width"] = 48
+    document["width"] = 64
     document["training"] |= {"tokens": 16 * 1500, "batch": 16}
     member = start(parse(document), data(), data())
     train([member], Looped(), until_frac=2 / 1500)

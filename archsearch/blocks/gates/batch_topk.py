@@ -6,50 +6,70 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import model_validator
 from torch import Tensor
 
 from archsearch.blocks._block import Out
+from archsearch.blocks._ramps import KSpec, k_at, set_k
+from archsearch.blocks._thresholds import threshold_keeping
 from archsearch.blocks.gates._base import Gate
-from archsearch.blocks.signals import Sizes
-from archsearch.spec.block import Field, Paper, StepSpec
+from archsearch.blocks.signals import Given, Sizes
+from archsearch.spec.block import Field, Paper, refuse_unused
 
 
 class BatchTopK(Gate):
     """Keeps the `k * batch` largest pre-activations of the batch; at inference, those above a learned threshold.
 
+    With `k_start` the count goes from `k_start` to `k` over the first `anneal_frac` of the run, rounded to whole latents of the batch.
+
     State: `threshold`, running mean of the smallest kept value (a plain mean over the first `memory` batches, then exponential); `seen`,
     batches that kept anything so far. Before the first batch the threshold is zero, so inference keeps every positive value.
+    `inference: calibrated` sets the threshold once more, at the end of the run, so that rows of the calibrate split keep `k` latents on
+    average; until then it is the running one.
 
     Gradient: flows through the kept entries only.
 
-    Differs from the paper: the threshold is a running mean instead of an average over a pass after training.
+    Differs from the paper: by default the threshold is a running mean instead of an average over a pass after training; calibrated, it
+    gives the wanted number of latents, which an average of smallest kept values need not.
     """
 
-    class Spec(StepSpec):
+    class Spec(KSpec):
         kind: Literal["batch_topk"] = "batch_topk"
         k: int = Field(32, ge=1, description="Latents kept per row, on average over the batch (count).")
         memory: int = Field(100, ge=1, description="Batches the running threshold remembers (count).")
+        inference: Literal["running", "calibrated"] = Field(
+            "running", description="Threshold at inference: as it was left by training, or set at the end to keep k latents."
+        )
+
+        @model_validator(mode="after")
+        def _acting(self) -> BatchTopK.Spec:
+            return self if self.inference == "running" else refuse_unused(self, ("memory",), "inference: calibrated")
 
     paper = Paper(title="BatchTopK sparse autoencoders", url="https://arxiv.org/abs/2412.06410", where="section 3, equations 5 to 7")
-    sparsity = "k"
+    sparsity = l0_setting = "k"
 
     def __init__(self, spec: Spec, sizes: Sizes):
         super().__init__()
-        self.k_bound = sizes.bound(spec.k)
-        self.setting("k", spec.k)
+        set_k(self, spec, sizes)
+        self.calibrated = spec.inference == "calibrated"
         self.setting("memory", spec.memory)
         self.state("threshold", torch.zeros(()))
         self.state("seen", torch.zeros(()))
+
+    @classmethod
+    def given(cls, spec: Spec) -> dict[str, Given]:
+        return spec.k_given()
 
     @classmethod
     def l0_range(cls, spec: Spec) -> tuple[float, float]:
         """Returns the least and the most latents a row may have on, as far as settings alone tell."""
         return (float(spec.k), float(spec.k))
 
-    def forward(self, pre: Float[Tensor, "batch latent"]) -> Out:
+    def forward(self, pre: Float[Tensor, "batch latent"], progress: Float[Tensor, ""] | None = None) -> Out:
         rows = pre.shape[0]
         kept = pre.relu().flatten().topk(self.k_bound * rows)
-        on = (torch.arange(kept.values.numel(), device=pre.device) < self.k * rows) & (kept.values > 0)
+        budget = (k_at(self, progress) * rows).round()
+        on = (torch.arange(kept.values.numel(), device=pre.device) < budget) & (kept.values > 0)
         code = torch.zeros_like(pre).flatten().scatter(0, kept.indices, kept.values * on).view_as(pre)
         lowest = torch.where(on, kept.values.detach(), torch.inf).amin()
         some = lowest.isfinite()  # a batch with no positive value leaves the threshold alone
@@ -61,3 +81,6 @@ class BatchTopK(Gate):
     def infer(self, pre: Float[Tensor, "batch latent"]) -> Out:
         # `>=`: the smallest kept value is kept; `> 0` guards a threshold that was never learned.
         return Out(code=pre * ((pre >= self.threshold) & (pre > 0)))
+
+    def calibrate(self, pre: Float[Tensor, "rows latent"]) -> dict[str, Tensor]:
+        return {"threshold": threshold_keeping(pre, self.k)} if self.calibrated else {}

@@ -3,17 +3,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from archsearch.blocks.gates.batch_topk import BatchTopK
 from archsearch.blocks.signals import Sizes
 from tests.blocks.harness import Case, Example, Two
+from tests.blocks.test_ramps import k_most, k_now
 
 
 def reference(settings, ports, tensors):
     pre = ports["pre"]
     values = np.maximum(pre, 0.0).ravel()
-    count = min(settings["k"], pre.shape[1]) * len(pre)
-    chosen = [i for i in torch.tensor(values).topk(count).indices.tolist() if values[i] > 0]
+    # Which of several equal values is kept is the library's choice: the reference takes it.
+    ranked = torch.tensor(values).topk(k_most(settings, pre.shape[1]) * len(pre)).indices.tolist()
+    chosen = [i for i in ranked[: round(k_now(settings, ports) * len(pre))] if values[i] > 0]
     code = np.zeros_like(values)
     code[chosen] = values[chosen]
     seen, threshold = float(tensors["seen"]), float(tensors["threshold"])
@@ -28,10 +31,28 @@ def reference_infer(settings, ports, tensors):
     return {"code": [[value if value > 0 and value >= threshold else 0.0 for value in row] for row in pre]}
 
 
-EXAMPLE = Example(settings={"k": 3}, cases=(Case(), Case({"k": 100})), fields={"k": Two(2, 5), "memory": Two(1, 100)}, reference=reference)
+EXAMPLE = Example(
+    settings={"k": 3},
+    cases=(
+        Case(),
+        Case({"k": 100}),
+        Case({"k": 1, "k_start": 4, "anneal_frac": 0.75}),
+        Case({"k": 1, "k_start": 100, "anneal_frac": 0.75, "anneal": "exponential"}),
+        Case({"inference": "calibrated"}),
+    ),
+    fields={
+        "k": Two(2, 5),
+        "memory": Two(1, 100, {"inference": "running"}),
+        "k_start": Two(4, 6, {"anneal_frac": 0.75}),
+        "anneal_frac": Two(0.5, 1.0, {"k_start": 4}),
+        "anneal": Two("linear", "exponential", {"k_start": 10, "anneal_frac": 0.75}),
+        "inference": Two("running", "calibrated"),
+    },
+    reference=reference,
+)
 
 
-def _gate(k: int, latents: int = 3, **more: int) -> BatchTopK:
+def _gate(k: int, latents: int = 3, **more) -> BatchTopK:
     return BatchTopK(BatchTopK.Spec(k=k, **more), Sizes(2, latents))
 
 
@@ -54,3 +75,23 @@ def test_a_batch_without_positive_values_changes_nothing():
     gate.threshold, gate.seen = torch.tensor(2.0), torch.tensor(5.0)
     out = gate(-torch.ones(2, 3))
     assert (out["code"] == 0).all() and out["threshold"] == 2.0 and out["seen"] == 5.0
+
+
+def test_while_k_moves_the_batch_may_hold_a_part_of_a_latent_per_row():
+    # Half way from 2 to 1 latents a row: 1.5 a row, 3 in two rows.
+    out = _gate(1, k_start=2, anneal_frac=0.5)(torch.tensor([[5.0, 4.0, 1.0], [0.5, 0.1, -1.0]]), progress=torch.tensor(0.25))
+    assert out["code"].tolist() == [[5.0, 4.0, 1.0], [0.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("k", [1, 4, 9])
+def test_calibrated_inference_keeps_k_latents_on_average(k: int):
+    gate = _gate(k, 32, inference="calibrated")
+    rows = torch.randn(64, 32, generator=torch.Generator().manual_seed(0))
+    gate.threshold = gate.calibrate(pre=rows)["threshold"]
+    assert (gate.infer(rows)["code"] != 0).sum() == k * 64
+
+
+def test_a_running_threshold_is_left_as_it_is():
+    assert _gate(1).calibrate(pre=torch.ones(2, 3)) == {}
+    with pytest.raises(ValidationError, match="memory: 7 cannot act with inference: calibrated"):
+        _gate(1, memory=7, inference="calibrated")

@@ -1,15 +1,34 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
+from archsearch.assembler.build import assemble
+from archsearch.assembler.parse import parse
 from archsearch.blocks.gates.gated import Gated
 from archsearch.blocks.signals import Info, Signal, Sizes
-from tests.blocks.harness import Case, Example, Two, base
+from tests.blocks.harness import Case, Example, Two, base, data, grown
 
-STRAIGHT = {"training": "straight_through", "bandwidth": 0.8}
+KERNELS = (
+    "identity",
+    "heaviside",
+    "rectangle",
+    "triangle",
+    "sigmoid",
+    "gaussian",
+    "epanechnikov",
+    "quartic",
+    "raised_cosine",
+    "cauchy",
+    "silverman",
+)
+STRAIGHT = {"training": "straight_through"}
+FROZEN = {"training": "frozen_decoder"}
 
 
 def _parts(ports, tensors):
@@ -26,21 +45,24 @@ def reference(settings, ports, tensors):
     for index in np.ndindex(*pi.shape):
         code[index] = max(strength[index], 0.0) if pi[index] > 0 else 0.0
     out = {"code": code, "gate_code": np.maximum(pi, 0.0)}
-    if settings["training"] == "frozen_decoder":
-        rebuilt = out["gate_code"] @ ports["dictionary"] + ports.get("bias", 0.0)
-        rows = [sum(value**2 for value in row) for row in ports["target"] - rebuilt]
-        out["auxiliary"] = settings["auxiliary_weight"] * sum(rows) / len(rows)
-    return out
+    if settings["training"] == "straight_through":
+        return {**out, "active": pi > 0}
+    rebuilt = out["gate_code"] @ ports["dictionary"] + ports.get("bias", 0.0)
+    rows = [sum(value**2 for value in row) for row in ports["target"] - rebuilt]
+    return {**out, "auxiliary": settings["auxiliary_weight"] * sum(rows) / len(rows)}
 
 
 def reference_grad(settings, ports, tensors, above):
-    """Gradients by hand: equation 8's third term reaches the gate and the dictionary (whose wire the assembler detaches)."""
+    """Gradients by hand: equation 8's third term reaches the gate and the dictionary (whose wire the assembler may detach)."""
     pi, strength = _parts(ports, tensors)
     on = (pi > 0).astype(float)
     d_pi = above["gate_code"] * on
     d_strength = above["code"] * on * (strength > 0)
     found = {}
-    if settings["training"] == "frozen_decoder":
+    if settings["training"] == "straight_through":
+        slope = _kernel(pi / settings["bandwidth"], settings["kernel"]) / settings["bandwidth"]
+        d_pi = d_pi + (above["code"] * np.maximum(strength, 0.0) + above["active"]) * slope
+    else:
         gate_code = np.maximum(pi, 0.0)
         error = ports["target"] - gate_code @ ports["dictionary"] - ports.get("bias", 0.0)
         d_error = above["auxiliary"] * settings["auxiliary_weight"] * 2 * error / len(error)
@@ -49,9 +71,6 @@ def reference_grad(settings, ports, tensors, above):
         d_pi = d_pi - (d_error @ ports["dictionary"].T) * on
         if "bias" in ports:
             found["bias"] = -d_error.sum(0)
-    else:
-        width = settings["bandwidth"]
-        d_pi = d_pi + above["code"] * np.maximum(strength, 0.0) * _kernel(pi / width, settings["kernel"]) / width
     found |= {"b_gate": d_pi.sum(0), "b_mag": d_strength.sum(0), "gate": d_pi}
     if "magnitude" in ports:
         found["magnitude"] = d_strength
@@ -63,15 +82,20 @@ def reference_grad(settings, ports, tensors, above):
 
 
 def _kernel(u, shape):
-    if shape == "identity":
-        return np.ones_like(u)
-    if shape == "rectangle":
-        return (abs(u) < 0.5).astype(float)
-    if shape == "triangle":
-        return np.maximum(0.0, 1 - abs(u))
-    if shape == "sigmoid":
-        return np.exp(-u) / (1 + np.exp(-u)) ** 2
-    return np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi)
+    within = abs(u) < 1
+    return {
+        "identity": np.ones_like(u),
+        "heaviside": (u > 0) * 1.0,
+        "rectangle": (abs(u) < 0.5) * 1.0,
+        "triangle": np.where(within, 1 - abs(u), 0.0),
+        "sigmoid": np.exp(-u) / (1 + np.exp(-u)) ** 2,
+        "gaussian": np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi),
+        "epanechnikov": np.where(within, 3 / 4 * (1 - u**2), 0.0),
+        "quartic": np.where(within, 15 / 16 * (1 - u**2) ** 2, 0.0),
+        "raised_cosine": np.where(within, (1 + np.cos(np.pi * u)) / 2, 0.0),
+        "cauchy": 1 / (np.pi + np.pi * u**2),
+        "silverman": np.exp(-abs(u) / np.sqrt(2)) * np.sin(abs(u) / np.sqrt(2) + np.pi / 4) / 2,
+    }[shape]
 
 
 def _sae(spec):
@@ -82,18 +106,20 @@ def _sae(spec):
 
 
 EXAMPLE = Example(
+    settings=STRAIGHT,
     cases=(
-        Case(),
-        Case({"auxiliary_weight": 0.3}, wired=("bias",)),
-        Case(wired=("magnitude", "bias")),
-        *(Case({**STRAIGHT, "kernel": kernel}) for kernel in ("identity", "rectangle", "triangle", "sigmoid", "gaussian")),
-        Case(STRAIGHT, wired=("magnitude",)),
+        Case(FROZEN),
+        Case({**FROZEN, "auxiliary_weight": 0.3}, wired=("bias",)),
+        Case(FROZEN, wired=("magnitude", "bias")),
+        Case({"training": "unfrozen_decoder", "auxiliary_weight": 0.3}, wired=("bias",)),
+        *(Case({"kernel": kernel, "bandwidth": 0.8}) for kernel in KERNELS),
+        Case({"bandwidth": 0.8}, wired=("magnitude",)),
     ),
     fields={
-        "training": Two("frozen_decoder", "straight_through"),
-        "auxiliary_weight": Two(0.5, 2.0, {"training": "frozen_decoder"}),
-        "kernel": Two("rectangle", "gaussian", STRAIGHT),
-        "bandwidth": Two(0.3, 1.5, {"training": "straight_through"}),
+        "training": Two("frozen_decoder", "unfrozen_decoder"),
+        "auxiliary_weight": Two(0.5, 2.0, FROZEN),
+        "kernel": Two("rectangle", "gaussian"),
+        "bandwidth": Two(0.3, 1.5, STRAIGHT),
     },
     reference=reference,
     reference_grad=reference_grad,
@@ -109,7 +135,12 @@ def test_the_gate_decides_and_the_magnitude_speaks():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"kernel": "gaussian"}, {"bandwidth": 2.0}, {"training": "straight_through", "auxiliary_weight": 2.0}]
+    "settings",
+    [
+        {"kernel": "gaussian"},
+        {"training": "unfrozen_decoder", "bandwidth": 2.0},
+        {"training": "straight_through", "auxiliary_weight": 2.0},
+    ],
 )
 def test_a_setting_that_cannot_act_is_refused(settings: dict):
     with pytest.raises(ValidationError, match="cannot act with training"):
@@ -119,3 +150,61 @@ def test_a_setting_that_cannot_act_is_refused(settings: dict):
 def test_a_full_dump_reads_back():
     spec = Gated.Spec(training="straight_through", kernel="gaussian")
     assert Gated.Spec.model_validate(spec.model_dump(by_alias=True)) == spec
+
+
+def _decoder_gradients(gate: dict) -> dict[str, Tensor]:
+    """Gradients of dictionary and bias for a fixed start, by name."""
+    document = _sae({"kind": "gated", **gate})
+    del document["graph"]["center"]  # it shares the decoder's bias, which the encoder's side of the task does reach
+    torch.manual_seed(0)
+    sae = assemble(parse(document), model=6, dtype=torch.float64).sae
+    for value in sae.parameters():
+        value.data = torch.randn_like(value)
+    sae(data(), torch.tensor(0.5, dtype=torch.float64))[0].backward()
+    found = {name: value.grad for name, value in sae.blocks["decoder"].named_parameters()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def test_the_auxiliary_task_reaches_the_decoder_only_where_it_is_not_frozen():
+    frozen, unfrozen, without = (_decoder_gradients(gate) for gate in (FROZEN, {"training": "unfrozen_decoder"}, {"auxiliary_weight": 0.0}))
+    for name in ("dictionary", "bias"):
+        torch.testing.assert_close(frozen[name], without[name])
+        assert (unfrozen[name] - frozen[name]).norm() > 0.01 * frozen[name].norm()
+
+
+def test_a_wire_says_the_same_as_the_setting():
+    wired = {"from": {"dictionary": {"signal": "decoder.dictionary", "detach": False}, "bias": {"signal": "decoder.bias", "detach": False}}}
+    said, by_wire = _decoder_gradients({"training": "unfrozen_decoder"}), _decoder_gradients(wired)
+    for name, value in said.items():
+        torch.testing.assert_close(by_wire[name], value)
+
+
+@pytest.mark.parametrize("shape", KERNELS[2:])
+def test_the_mean_pseudo_gradient_is_the_density_at_the_step(shape: str):
+    """E K(pi / eps) / eps estimates the density of pi at zero: that is d/db E 1[s + b > 0], here N(0, 1) at 0.4."""
+    torch.manual_seed(0)
+    gate = Gated(Gated.Spec(training="straight_through", kernel=shape, bandwidth=0.1), Sizes(2, 3, {"gate": (Info(Signal.PRE, 3),)}))
+    gate.b_gate.data.fill_(-0.4)
+    gate(torch.randn(200_000, 3))["active"].mean(0).sum().backward()
+    density = math.exp(-(0.4**2) / 2) / math.sqrt(2 * math.pi)
+    # A Cauchy kernel's tails are heavy: its bias is of first order in the bandwidth.
+    assert gate.b_gate.grad.tolist() == pytest.approx([density] * 3, rel=0.1 if shape == "cauchy" else 0.04)
+
+
+def test_a_count_of_what_is_on_turns_latents_off_without_any_l1():
+    def fraction_on(weight: float) -> float:
+        document = _sae({"kind": "gated", "training": "straight_through"})
+        document["losses"]["sparsity"] = {"kind": "l0", "weight": weight}
+        document["training"]["tokens"] = 4096
+        member = grown(document)
+        assert (member.sae.blocks["gate"].b_gate.abs() > 0.01).any()
+        return (member.sae.encode(data()) != 0).double().mean().item()
+
+    assert fraction_on(1.0) < 0.5 * fraction_on(0.0)
+
+
+def test_counting_what_has_no_gradient_is_refused():
+    document = _sae({"kind": "gated"})
+    document["losses"]["sparsity"] = {"kind": "l0", "weight": 1.0}
+    with pytest.raises(Exception, match=r"losses.*active"):
+        assemble(parse(document), model=6)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from archsearch.blocks.gates.jumprelu import JumpReLU
 from archsearch.blocks.signals import Sizes
@@ -42,7 +43,7 @@ def reference_grad(settings, ports, tensors, above):
         d_theta[i] -= moved
         d_pre[row, i] = above["code"][row, i] * on + (moved if settings["to_input"] else 0.0)
     if settings["parametrisation"] == "log_theta":
-        return {"pre": d_pre, "log_theta": d_theta * theta}
+        return {"pre": d_pre, "log_theta": d_theta * (1.0 if settings["log_gradient"] == "literal" else theta)}
     return {"pre": d_pre, "theta": d_theta}
 
 
@@ -58,6 +59,7 @@ EXAMPLE = Example(
     cases=(
         *(Case({"kernel": kernel}) for kernel in ("rectangle", "triangle", "sigmoid", "gaussian")),
         Case({"parametrisation": "log_theta"}),
+        Case({"parametrisation": "log_theta", "log_gradient": "literal", "to_input": True}),
         Case({"kernel_on": "magnitude"}),
         Case({"kernel_on": "magnitude", "to_input": True, "kernel": "gaussian"}),
         Case({"to_input": True}),
@@ -69,6 +71,7 @@ EXAMPLE = Example(
         "parametrisation": Two("theta", "log_theta"),
         "kernel_on": Two("pre", "magnitude"),
         "to_input": Two(False, True),
+        "log_gradient": Two("chain", "literal", {"parametrisation": "log_theta"}),
     },
     reference=reference,
     reference_grad=reference_grad,
@@ -108,3 +111,25 @@ def test_the_pseudo_gradient_is_that_of_the_expected_count():
     gate(torch.randn(200_000, 3))["active"].mean(0).sum().backward()
     density = math.exp(-(0.7**2) / 2) / math.sqrt(2 * math.pi)
     assert gate.theta.grad.tolist() == pytest.approx([-density] * 3, rel=0.03)
+
+
+@pytest.mark.parametrize(("log_gradient", "felt"), [("chain", [-4.0, -2.0]), ("literal", [-2.0, -1.0])])
+def test_a_log_threshold_by_the_chain_rule_and_as_printed(log_gradient: str, felt: list[float]):
+    """A threshold of 2 with bandwidth 1, one row just above it: theta / eps is 2, 1 / eps is 1; the chain rule doubles both."""
+    for name, expected in zip(("code", "active"), felt):
+        gate = _gate(threshold=2.0, bandwidth=1.0, parametrisation="log_theta", log_gradient=log_gradient)
+        gate(torch.tensor([[2.2, 9.0, 0.0]]))[name].sum().backward()
+        assert gate.log_theta.grad.tolist() == pytest.approx([expected, 0.0, 0.0])
+
+
+@pytest.mark.parametrize(("parametrisation", "slope"), [("theta", 1.0), ("log_theta", 2.0)])
+def test_the_threshold_it_exposes_is_theta(parametrisation: str, slope: float):
+    gate = _gate(threshold=2.0, parametrisation=parametrisation)
+    gate.threshold.sum().backward()
+    assert gate.threshold.tolist() == pytest.approx([2.0] * 3)
+    assert next(gate.parameters()).grad.tolist() == pytest.approx([slope] * 3)
+
+
+def test_a_gradient_of_the_logarithm_needs_a_logarithm():
+    with pytest.raises(ValidationError, match="cannot act with parametrisation: theta"):
+        JumpReLU.Spec(log_gradient="literal")

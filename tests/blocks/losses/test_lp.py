@@ -7,14 +7,12 @@ import torch
 from archsearch.blocks.losses.lp import Lp
 from archsearch.blocks.signals import Sizes
 from tests.blocks.harness import LEVELS, Case, Example, Two
-from tests.blocks.losses.test_l1 import _free
+from tests.blocks.losses.test_l1 import _free, sizes_of
 
 
 def reference(settings, ports, tensors):
-    code = ports["code"].reshape(-1, ports["code"].shape[-1])
-    norms = [sum(v * v for v in row) ** 0.5 for row in ports["dictionary"]] if "dictionary" in ports else [1.0] * code.shape[1]
     p = settings["p"]
-    totals = [sum((abs(f) * n) ** p for f, n in zip(row, norms) if f != 0) for row in code]
+    totals = [sum(f**p for f in row if f != 0) for row in sizes_of(ports)]
     return {"loss": np.mean([total ** (1 / p) if total > 0 else 0.0 for total in totals] if settings["power"] == "outer" else totals)}
 
 
