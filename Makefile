@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ENV := $(VENV)/.installed
+PEER_VENV := .venv-peer
+PEER_ENV := $(PEER_VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
@@ -48,6 +50,17 @@ slow: $(ENV)  ## the tests that take long
 gpu: $(ENV)  ## the tests that need an accelerator
 	$(PYTEST) -m gpu
 
+# torchvision comes along as a dependency of a dependency; no test wants it, and one built for another torch breaks transformers.
+$(PEER_ENV): pyproject.toml constraints-peers.txt
+	test -x $(PEER_VENV)/bin/python || $(PYTHON) -m venv $(PEER_VENV)
+	$(PEER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-peers.txt -e '.[peer]'
+	$(PEER_VENV)/bin/python -m pip uninstall --quiet --yes torchvision
+	@touch $@
+
+peer: $(PEER_ENV)  ## agreement with SAELens and dictionary_learning, in an environment of its own (.venv-peer)
+	$(PEER_VENV)/bin/python -m pytest tests/activations
+	$(PEER_VENV)/bin/python -m pytest -m peer tests/peers
+
 chaos: $(ENV)  ## the tests that kill processes at random points
 	$(PYTEST) -m chaos
 
@@ -56,5 +69,5 @@ bench: $(ENV)  ## measure what the README states (about ten minutes, after `make
 	$(BIN)/python -m benchmarks.speed
 
 clean:  ## remove the environment and caches (studies stay)
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEER_VENV) .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

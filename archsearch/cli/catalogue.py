@@ -15,6 +15,9 @@ from archsearch.blocks._block import Block, StepBlock
 from archsearch.blocks.catalogue import catalogue
 from archsearch.spec.schema import sae_schema, space_schema
 
+OURS = "archsearch"
+"""Where a block is from that comes with this package."""
+
 
 def blocks(args: Namespace) -> int:
     """Lists the catalogue, or shows one block.
@@ -42,7 +45,7 @@ def schema(args: Namespace) -> int:
 
 
 def describe(block: type[Block]) -> dict[str, Any]:
-    """Returns a block as plain data: slot, kind, what it does, paper, settings, ports and outputs."""
+    """Returns a block as plain data: slot, kind, where it is from, what it does, paper, settings, ports and outputs."""
     properties = block.Spec.model_json_schema(by_alias=True)
     required = properties.get("required", [])
     settings = {name: _setting(name, entry, name in required) for name, entry in properties["properties"].items() if name != "kind"}
@@ -50,6 +53,7 @@ def describe(block: type[Block]) -> dict[str, Any]:
     return {
         "slot": block.slot,
         "kind": block.kind(),
+        "from": catalogue().foreign.get(block.kind(), {}).get("from", OURS),
         "summary": (block.__doc__ or "").strip().splitlines()[0],
         "paper": block.paper.model_dump() if block.paper else None,
         "settings": settings,
@@ -98,11 +102,13 @@ def _type(entry: dict[str, Any]) -> str:
 def _list(told: list[dict[str, Any]]) -> None:
     console = Console()
     table = Table(box=None, pad_edge=False)
-    for head in ("slot", "kind", "what it does"):
-        table.add_column(head, no_wrap=head != "what it does")
+    mixed = any(block["from"] != OURS for block in told)
+    for head in ("slot", "kind", "what it does", *(["from"] if mixed else [])):
+        table.add_column(head, no_wrap=head in ("slot", "kind"))
     before = ""
     for block in told:
-        table.add_row("" if block["slot"] == before else block["slot"], block["kind"], Text(block["summary"]))
+        origin = [Text("" if block["from"] == OURS else block["from"])] if mixed else []
+        table.add_row("" if block["slot"] == before else block["slot"], block["kind"], Text(block["summary"]), *origin)
         before = block["slot"]
     console.print(table)
     console.print(Text("`archsearch blocks KIND` shows a block's settings and ports."))
@@ -114,6 +120,8 @@ def _show(told: dict[str, Any], block: type[Block]) -> None:
     doc = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     console.print(Text(f"{told['kind']} ({told['slot']})", style="bold"))
     console.print(Text(doc))
+    if told["from"] != OURS:
+        console.print(Text(f"\nfrom: {told['from']}"), soft_wrap=True)
     if told["paper"]:
         paper = told["paper"]
         console.print(Text(f"\npaper: {paper['title']}, {paper['where']}\n       {paper['url']}"), soft_wrap=True)

@@ -15,7 +15,7 @@ from archsearch.assembler.build import assemble
 from archsearch.assembler.check import Checked, check_space
 from archsearch.assembler.words import in_words
 from archsearch.cli.estimate import Estimate, Probe, cost_of_sae, cost_of_space, known_width
-from archsearch.cli.inputs import is_space, machine_of, read_spec
+from archsearch.cli.inputs import is_space, machine_of, read_spec, recorded_in
 from archsearch.errors import InvalidInput, Problem
 from archsearch.recipes import names
 from archsearch.reporting.live import counted, duration
@@ -45,6 +45,11 @@ def check(args: Namespace) -> int:
     if cost:
         _show(cost, console)
     return 0
+
+
+def recorded(args: Namespace) -> str:
+    """Returns the command line that made the file."""
+    return recorded_in(args.file)
 
 
 def _space(args: Namespace) -> tuple[dict[str, Any], Estimate | None]:

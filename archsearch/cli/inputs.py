@@ -92,6 +92,14 @@ def read_spec(path: Path) -> SpecFile:
     return SpecFile(document, ("spec",) if isinstance(data.get("spec"), dict) else ())
 
 
+def recorded_in(path: Path) -> str:
+    """Returns the command line that made a file, empty where it says none."""
+    try:
+        return str(load(path).data.get("command", ""))
+    except InvalidInput:
+        return ""
+
+
 class _Wrapped(SpecModel):
     """Gives a source a field to stand in, so that its errors are worded as in a space."""
 

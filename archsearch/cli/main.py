@@ -53,7 +53,10 @@ def _dispatch(arguments: list[str]) -> int:
         return 2
     options = parser_of(name).parse_strictly(arguments[1:])
     module = importlib.import_module(COMMANDS[name].module)
-    return getattr(module, name)(options)
+    command = getattr(module, name)
+    if not hasattr(options, "blocks"):
+        return command(options)
+    return importlib.import_module("archsearch.cli.own_blocks").run(command, options, getattr(module, "recorded", None))
 
 
 def overview() -> str:

@@ -90,6 +90,11 @@ def _json(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON for a program to read")
 
 
+def _own(parser: Parser) -> None:
+    text = "a module (my_package.my_blocks) or a .py file whose blocks join the catalogue; may be given several times"
+    parser.add_argument("--blocks", action="append", default=[], metavar="MODULE", help=text)
+
+
 def _study(parser: Parser) -> None:
     parser.add_argument("--space", type=Path, required=True, metavar="FILE", help="the space to search (YAML or JSON)")
     parser.add_argument("--trials", type=_count, metavar="N", help="SAEs to train besides the baselines (default: the space's)")
@@ -100,6 +105,7 @@ def _study(parser: Parser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="the study's folder (default: studies/NAME)")
     parser.add_argument("--storage", metavar="URL", help="database (default: sqlite, study.db in the study's folder)")
+    _own(parser)
     _machine(parser)
 
 
@@ -135,6 +141,7 @@ def _train(parser: Parser) -> None:
     parser.add_argument("--tokens", type=_count, metavar="N", help="activation rows to train on (default: the spec's)")
     parser.add_argument("--seed", type=_natural, metavar="N", help="seed of initialisation and events (default: the spec's)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: trained/NAME OF THE FILE)")
+    _own(parser)
     _machine(parser)
     _json(parser)
 
@@ -144,17 +151,20 @@ def _check(parser: Parser) -> None:
     text = "time short probes on random rows; print tokens, disk, memory and time before anything is harvested"
     parser.add_argument("--estimate", action="store_true", help=text)
     parser.add_argument("--d-model", type=_count, metavar="N", help="width of the activations an SAE spec is built for (default: 128)")
+    _own(parser)
     _machine(parser)
     _json(parser)
 
 
 def _blocks(parser: Parser) -> None:
     parser.add_argument("kind", nargs="?", metavar="KIND", help="show every setting and port of this block")
+    _own(parser)
     _json(parser)
 
 
 def _schema(parser: Parser) -> None:
     parser.add_argument("which", nargs="?", choices=("space", "sae"), default="space", help="of which file (default: space)")
+    _own(parser)
 
 
 def _harvest(parser: Parser) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from archsearch.cli.inputs import output_folder
-from archsearch.errors import Interrupted, InvalidInput, StudyError
+from archsearch.errors import ArchsearchError, Interrupted, InvalidInput, StudyError
 from archsearch.reporting.live import duration, watch
 from archsearch.reporting.results import write_results
 from archsearch.reporting.table import print_front, tally
@@ -56,6 +56,14 @@ def study(args: Namespace) -> int:
         reasons = dict.fromkeys(trial.message for trial in record.trials if trial.message)
         raise StudyError("no trial could be finished:\n" + "\n".join(f"  {reason}" for reason in reasons))
     return 0
+
+
+def recorded(args: Namespace) -> str:
+    """Returns the command line the study was begun with, empty where there is none yet."""
+    try:
+        return read_study(folder_of(args.space, args.out)).command
+    except ArchsearchError:
+        return ""
 
 
 def _check_storage(url: str) -> None:

@@ -17,7 +17,7 @@ from archsearch.activations.data import Activations
 from archsearch.assembler.resolved import resolved
 from archsearch.assembler.words import in_words
 from archsearch.cli.harvest import open_with_progress
-from archsearch.cli.inputs import Machine, SpecFile, machine_of, output_folder, read_activations, read_spec
+from archsearch.cli.inputs import Machine, SpecFile, machine_of, output_folder, read_activations, read_spec, recorded_in
 from archsearch.errors import ArchsearchError, InvalidInput
 from archsearch.evaluation.metrics import evaluate
 from archsearch.reporting.front import plain
@@ -70,6 +70,11 @@ def train(args: Namespace) -> int:
     else:
         _show(told, found)
     return 0
+
+
+def recorded(args: Namespace) -> str:
+    """Returns the command line that made the spec's file."""
+    return recorded_in(args.spec)
 
 
 def _changed(file: SpecFile, args: Namespace) -> dict[str, Any]:
