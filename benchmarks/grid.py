@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from archsearch.assembler.parse import parse
 from archsearch.evaluation.metrics import evaluate
 from archsearch.search.jobs import Setting, run_hash
@@ -58,6 +61,19 @@ def _measured(member: Member, activations: Any) -> Row:
         return {"failure": member.failure}
     told = evaluate(member.sae, activations.split("validate"))
     row: Row = {"l0": round(told.l0, 3), "fvu": round(told.fvu, 5), "dead_frac": round(told.dead_frac, 4), "gamma": round(told.gamma, 4)}
+    row |= {"often_frac": round(_often(member, activations.split("validate")), 4)}
     row |= {"flops": member.assembly.receipt.flops, "seconds": round(member.seconds, 1), "steps": member.step, "remark": member.remark}
     controller = member.sae.controller
     return row if controller is None else row | {"strength": float(f"{float(controller.strength):.4g}")}
+
+
+@torch.no_grad()
+def _often(member: Member, rows: dict[str, Tensor], share: float = 0.1, part: int = 4096) -> float:
+    """Returns the share of latents that are on in more than `share` of the rows."""
+    parameter = next(member.sae.parameters())
+    total = next(iter(rows.values())).shape[0]
+    count = torch.zeros(member.sae.graph.width)
+    for first in range(0, total, part):
+        given = {name: values[first : first + part].to(parameter.dtype) for name, values in rows.items()}
+        count += (member.sae.encode(given) != 0).sum(0).cpu()
+    return float((count / total > share).double().mean())
