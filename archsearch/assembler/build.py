@@ -21,6 +21,7 @@ from archsearch.assembler.sae import SAE
 from archsearch.assembler.scopes import Item, Scope, lay_out
 from archsearch.assembler.wiring import Names, by_dictionary, by_position, explicit
 from archsearch.blocks._block import Block
+from archsearch.blocks.calibrations._base import Calibration
 from archsearch.blocks.catalogue import Catalogue, catalogue
 from archsearch.blocks.controllers._base import Controller
 from archsearch.blocks.inits._base import Init
@@ -45,6 +46,7 @@ class Assembly:
     receipt: Receipt
     init: Init
     revival: Revival | None
+    calibration: Calibration | None
     optimizer: Optimizer
     schedule: Schedule
 
@@ -63,20 +65,24 @@ def assemble(
         modules = {label: _make(node) for label, node in graph.nodes.items()}
         scales = {name: blocks[spec.scale.kind](spec.scale, Sizes(model, 0)) for name in spec.inputs}
         controller = _of(Controller, spec.controller, blocks) if spec.controller else None
-        sae = SAE(graph, modules, scales, max(spec.training.tokens // spec.training.batch, 1) * spec.training.batch, controller)
+        run_rows = max(spec.training.tokens // spec.training.batch, 1) * spec.training.batch
+        sae = SAE(graph, modules, scales, run_rows, controller, cut=spec.calibration is not None)
         init = _of(Init, spec.init, blocks)
         revival = _of(Revival, spec.revival, blocks) if spec.revival else None
+        calibration = _of(Calibration, spec.calibration, blocks) if spec.calibration else None
         optimizer = _of(Optimizer, spec.training.optimizer, blocks)
         schedule = _of(Schedule, spec.training.schedule, blocks)
-    if revival is not None:
-        try:
+    try:
+        if revival is not None:
             revival.suits({d.name: _signals_around(d, graph) for d in graph.dictionaries})
-        except InvalidInput as error:
-            raise AssemblyError(error.problems) from None
+        if calibration is not None:
+            calibration.suits(graph.dense_rank)
+    except InvalidInput as error:
+        raise AssemblyError(error.problems) from None
     if controller is not None:
         _check_steered(graph)
     receipt = write_receipt(spec, graph, sae, revival)
-    return Assembly(spec, graph, sae, receipt, init, revival, optimizer, schedule)
+    return Assembly(spec, graph, sae, receipt, init, revival, calibration, optimizer, schedule)
 
 
 def _check_steered(graph: Graph) -> None:
@@ -104,19 +110,39 @@ def _of(slot: type[T], spec: Any, blocks: Catalogue) -> T:
 
 
 def load_sae(
-    document: dict[str, Any], weights: str | Path, model: int, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    document: dict[str, Any],
+    weights: str | Path,
+    model: int | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> SAE:
     """Returns a trained SAE from its spec and its weights (a `.safetensors` file as studies and `archsearch train` write them).
+
+    `model`: width of the activations; read off the weights by default.
 
     Raises:
         DataError: the weights cannot be read, or belong to another architecture.
     """
-    sae = assemble(parse(document), model=model, device=device, dtype=dtype).sae
+    spec = parse(document)
     try:
-        sae.load_state_dict(load_file(weights, device=str(device)))
+        tensors = load_file(weights, device=str(device))
+        sae = assemble(spec, model=model or _model_of(spec, tensors), device=device, dtype=dtype).sae
+        sae.load_state_dict(tensors)
     except (SafetensorError, OSError, RuntimeError) as error:
         raise DataError(f"{weights}: cannot be loaded as this SAE ({error})") from None
     return sae.eval()
+
+
+def _model_of(spec: Any, tensors: dict[str, torch.Tensor]) -> int:
+    """Returns the width of the activations that weights of `spec` were trained on: the length of an axis that has it."""
+    sae = assemble(spec, model=1, device="meta").sae
+    for label in sae.graph.nodes:
+        for name, axes in sae.block(label).axes.items():
+            value = tensors.get(f"blocks.{label}.{name}")
+            if "model" in axes and value is not None and value.dim() == len(axes):
+                return value.shape[axes.index("model")]
+    raise RuntimeError("no tensor in it tells the width of the activations")
 
 
 def wire(spec: Any, model: int, blocks: Catalogue) -> Graph:

@@ -15,7 +15,7 @@ from archsearch.assembler.reach import Count, Reach, counts_of, distinct_values,
 from archsearch.blocks.catalogue import Catalogue, catalogue
 from archsearch.errors import InvalidInput, Problem, nearest
 from archsearch.spec.hashes import canonical
-from archsearch.spec.space import Space, corners
+from archsearch.spec.space import Space, at_levels, corners
 from archsearch.spec.template import Filled, Template
 from archsearch.spec.yaml import dotted, located
 
@@ -69,7 +69,7 @@ def check_space(
     trees, problems = _baselines(space, recipes, names)
     for place, tree in trees.items():
         try:
-            check.template(Template.read(tree, root=("baselines", place)), fills, seed)
+            check.template(Template.read(at_levels(tree, space.study), root=("baselines", place)), fills, seed)
         except InvalidInput as error:
             problems += error.problems
     problems = [*check.problems, *problems]

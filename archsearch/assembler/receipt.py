@@ -115,5 +115,7 @@ def _structure(spec: Any, graph: Graph, sae: Any) -> str:
     }
     if spec.controller is not None:
         shared["controller"] = spec.controller.kind
+    if spec.calibration is not None:
+        shared["calibration"] = True  # buffers the others lack; how they are filled is no part of the program
     shared |= {"schedule": training.schedule.kind, "outputs": graph.outputs, "width": spec.width, "scale": settings_of(spec.scale)}
     return digest({"blocks": blocks, **shared})

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from archsearch.assembler.graph import Graph
 from archsearch.assembler.wiring import IDLE
 from archsearch.blocks._block import Block, StepBlock
+from archsearch.blocks.calibrations._base import Calibration
 from archsearch.blocks.controllers._base import Controller
 from archsearch.blocks.gates._base import Gate
 from archsearch.blocks.inputs._base import Input
@@ -36,6 +37,20 @@ class Idle(nn.Module):
         return torch.where(fired, 0.0, self.rows + code.shape[0])
 
 
+class Cutoff(nn.Module):
+    """Zeroes the entries of a dictionary's code that are smaller in size than their latent's cut-off."""
+
+    least: Tensor
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.register_buffer("least", torch.zeros(width))
+
+    def forward(self, code: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
+        """Returns the code with what is left of it."""
+        return torch.where(code.abs() < self.least, 0.0, code)  # not `>=`: NaN must stay
+
+
 @dataclass(frozen=True)
 class _Call:
     label: str
@@ -56,13 +71,21 @@ class SAE(nn.Module):
     """
 
     def __init__(
-        self, graph: Graph, modules: dict[str, Block], scales: dict[str, Block], run_rows: int, controller: Controller | None = None
+        self,
+        graph: Graph,
+        modules: dict[str, Block],
+        scales: dict[str, Block],
+        run_rows: int,
+        controller: Controller | None = None,
+        cut: bool = False,
     ):
         super().__init__()
         self.graph, self.run_rows, self.controller = graph, run_rows, controller
         self.blocks = nn.ModuleDict({_key(label): module for label, module in modules.items()})
         self.scales = nn.ModuleDict({_key(name): module for name, module in scales.items()})
         self.idle = nn.ModuleDict({_key(d.name): Idle(d.width) for d in graph.dictionaries})
+        self.cutoffs = nn.ModuleDict({_key(d.name): Cutoff(d.width) for d in graph.dictionaries if cut})
+        self._codes = {d.name: d.code for d in graph.dictionaries if cut}
         self._calls = [self._call(label) for label in graph.nodes]
         self._graph_calls = [call for call in self._calls if not call.is_loss]
         self._sources = self._find_sources()
@@ -121,6 +144,9 @@ class SAE(nn.Module):
                     state[f"blocks.{call.key}.{name}"] = value
                 else:
                     signals[f"{call.label}.{name}"] = value
+            if infer and call.label in self._codes:
+                code = self._codes[call.label]
+                signals[code] = self.cutoffs[call.key](signals[code])
         return signals, state
 
     def forward(self, inputs: dict[str, Tensor], progress: Tensor, noise: Signals | None = None) -> tuple[Tensor, Signals, State]:
@@ -173,6 +199,23 @@ class SAE(nn.Module):
                 for name, value in block.calibrate(**self._ports(call.label, self.signals(inputs))).items():
                     getattr(block, name).copy_(value)
 
+    @torch.no_grad()
+    def cut(self, calibration: Calibration, rows: dict[str, Tensor]) -> float:
+        """Sets the cut-offs from rows of the calibrate split (in place), one dictionary after another as signals flow.
+
+        Returns:
+            Effective L0 on those rows before.
+        """
+        inputs = self.scale(rows)
+        before, count = self.signals(inputs), len(next(iter(inputs.values())))
+        fired = {name: int((before[code] != 0).sum()) for name, code in self._codes.items()}
+        l0 = sum(fired.values()) / count + self.graph.dense_rank
+        share = calibration.keeps(l0, self.graph.dense_rank)
+        for name in (call.label for call in self._graph_calls if call.label in self._codes):
+            code = self.signals(inputs)[self._codes[name]]
+            self.cutoff_of(name).copy_(calibration.cutoffs(code, round(share * fired[name])))
+        return l0
+
     def _weigh(self, call: _Call, value: Tensor, progress: Tensor) -> Tensor:
         if not call.is_loss:
             return value
@@ -193,6 +236,12 @@ class SAE(nn.Module):
     def idle_of(self, name: str) -> Tensor:
         """Returns the idle counts of the dictionary of a name, [latent]."""
         return self._idle(_key(name)).rows
+
+    def cutoff_of(self, name: str) -> Tensor:
+        """Returns what the entries of a gate's code must reach in size at inference, [latent]: zeros where nothing is cut."""
+        if name in self._codes:
+            return cast(Cutoff, self.cutoffs[_key(name)]).least
+        return next(self.parameters()).new_zeros(self.graph.nodes[name].sizes.latent)
 
     def _idle(self, key: str) -> Idle:
         return cast(Idle, self.idle[key])

@@ -29,7 +29,13 @@ def in_words(spec: dict[str, Any]) -> str:
     """Returns a short readable name of an SAE spec, such as `gated (straight_through), l1 7.2, lr 0.0012, width 512`."""
     graph = spec.get("graph") or {}
     parts = [*_graph(graph), *_losses(spec.get("losses") or {})]
-    for name, slot in (("scale", "input"), ("init", "init"), ("revival", "revival"), ("controller", "controller")):
+    for name, slot in (
+        ("scale", "input"),
+        ("init", "init"),
+        ("revival", "revival"),
+        ("controller", "controller"),
+        ("calibration", "calibration"),
+    ):
         if spec.get(name) is not None:
             parts += _unless_plain(_entry(spec[name]), slot)
     parts += _training(spec.get("training") or {})

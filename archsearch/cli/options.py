@@ -126,6 +126,9 @@ def _export(parser: Parser) -> None:
     which.add_argument("--trial", type=_natural, metavar="N", help="the trial of this number")
     which.add_argument("--band", type=float, nargs=2, metavar=("LO", "HI"), help="front members with effective L0 from LO to HI")
     parser.add_argument("--out", type=Path, default=Path("best.json"), metavar="FILE", help="file to write (default: best.json)")
+    text = "write the trained SAEs too, gates turned into thresholds: DIR/TRIAL/spec.json and sae.safetensors"
+    parser.add_argument("--fold", type=Path, metavar="DIR", help=text)
+    _own(parser)
 
 
 def _dashboard(parser: Parser) -> None:

@@ -1,4 +1,4 @@
-"""`status` and `export`: read a study, change nothing."""
+"""`status` and `export`: read a study, change nothing in it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from archsearch.cli.inputs import study_folder
+from archsearch.cli.folding import fold_trials
+from archsearch.cli.inputs import output_folder, study_folder
 from archsearch.errors import InvalidInput, StudyError
 from archsearch.reporting.front import FrontRow, entry, front_json, front_rows, plain
 from archsearch.reporting.live import counted, duration
 from archsearch.reporting.results import write_json
-from archsearch.reporting.table import print_front, tally
+from archsearch.reporting.table import print_front, remarks, tally
 from archsearch.search.ledger import read_study
 from archsearch.search.records import StudyRecord, TrialRecord, front
 
@@ -31,8 +32,10 @@ def status(args: Namespace) -> int:
     """Prints where a study stands, and its front."""
     record = read_study(study_folder(args.study))
     if args.json:
-        failed = {str(trial.number): trial.message for trial in record.trials if trial.state == "failed"}
-        print(json.dumps({**front_json(record), "failed": failed}, indent=1))
+        said = {
+            state: {str(t.number): t.message for t in record.trials if t.state == state and t.message} for state in ("failed", "complete")
+        }
+        print(json.dumps({**front_json(record), "failed": said["failed"], "remarks": said["complete"]}, indent=1))
         return 0
     console = Console()
     ended = [trial for trial in record.trials if trial.state != "running"]
@@ -47,21 +50,32 @@ def status(args: Namespace) -> int:
     for line in lines:
         console.print(Text(line), soft_wrap=True)
     print_front(record, console)
+    for line in remarks(record):
+        console.print(Text(line), soft_wrap=True)
     return 0
 
 
 def export(args: Namespace) -> int:
-    """Writes chosen specs of a study to one file."""
+    """Writes chosen specs of a study to one file, and folded SAEs if they are asked for."""
     _check_out(args.out)
+    into = output_folder(args.fold) if args.fold else None
     record = read_study(study_folder(args.study))
     chosen = chosen_trials(record, args.best, args.trial, args.band)
     data = {"format": FORMAT, "study": record.name, "question": record.question, "command": record.command}
     specs = [entry(trial) for trial in chosen]
+    folded = fold_trials(chosen, study_folder(args.study), into) if into else []
     write_json(Path(args.out), plain({**data, "provenance": record.provenance, "specs": specs}))
     for trial in chosen:
         print(f"trial {trial.number}: {trial.words}, L0 {trial.measurements['l0']:.1f}, FVU {trial.measurements['fvu']:.4f}")
+    for path in folded:
+        print(f"{path}: spec.json, sae.safetensors")
     print(f"{args.out}: {counted(len(chosen), 'spec')}; train with `archsearch train --spec {args.out}`")
     return 0
+
+
+def recorded(args: Namespace) -> str:
+    """Returns the command line that made the study."""
+    return read_study(study_folder(args.study)).command
 
 
 def _check_out(path: Path) -> None:

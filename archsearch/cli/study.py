@@ -14,7 +14,7 @@ from archsearch.cli.inputs import output_folder
 from archsearch.errors import ArchsearchError, Interrupted, InvalidInput, StudyError
 from archsearch.reporting.live import duration, watch
 from archsearch.reporting.results import write_results
-from archsearch.reporting.table import print_front, tally
+from archsearch.reporting.table import print_front, remarks, tally
 from archsearch.search.ledger import read_study
 from archsearch.search.study import Options, folder_of, run_study
 
@@ -49,6 +49,8 @@ def study(args: Namespace) -> int:
         raise
     folder = folder_of(args.space, args.out)
     print_front(record, console)
+    for line in remarks(record):
+        console.print(Text(line), soft_wrap=True)
     written = write_results(record, folder)
     console.print(Text(f"{tally(record)}, in {duration(record.seconds)}"), soft_wrap=True)
     console.print(Text(f"{folder}: {', '.join(path.name for path in written)}"), soft_wrap=True)

@@ -62,7 +62,7 @@ def train(args: Namespace) -> int:
     _run(member, machine)
     found = _measured(member, activations)
     words = in_words(spec.model_dump(mode="json", by_alias=True))
-    told = {"words": words, "run": run, "folder": str(folder), "measurements": plain(found)}
+    told = {"words": words, "run": run, "folder": str(folder), "measurements": plain(found), "remark": member.remark}
     where = provenance(activations, machine.device, machine.precision, machine.executor.name)
     _write(folder, member, spec, {**told, "history": member.history, "events": member.events, "provenance": where})
     if args.json:
@@ -159,4 +159,6 @@ def _show(told: dict[str, Any], found: dict[str, float]) -> None:
             table.add_row(head, Text(text, justify="right"), Text(direction, style="dim"))
     console.print(Text(told["words"], style="bold"), soft_wrap=True)
     console.print(table)
+    if told["remark"]:
+        console.print(Text(told["remark"]), soft_wrap=True)
     console.print(Text(f"{told['folder']}: sae.safetensors, spec.json, receipt.json, measurements.json"), soft_wrap=True)

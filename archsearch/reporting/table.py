@@ -61,6 +61,16 @@ def _versus(row: FrontRow) -> str:
     return f"{row.versus.percent:+.1f}% {row.versus.baseline}"
 
 
+def remarks(record: StudyRecord, most: int = 3) -> list[str]:
+    """Returns a line for each of the first trials that ended otherwise than asked, and one for how many more there are."""
+    found = [f"trial {trial.number}: {trial.message}" for trial in record.trials if trial.state == "complete" and trial.message]
+    left = len(found) - most
+    return [
+        *found[:most],
+        *([f"{left} more trials ended otherwise than asked (`archsearch status --json` lists them)"] if left > 0 else []),
+    ]
+
+
 def tally(record: StudyRecord) -> str:
     """Returns in words how many trials there are and how they ended."""
     found = counts(record)

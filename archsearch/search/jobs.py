@@ -73,7 +73,7 @@ def run_hash(spec: Any, assembly: Assembly, setting: Setting) -> str:
     """Returns the hash a trajectory is a function of: architecture, training, data, precision, numerics version and seed."""
     dumped = spec.model_dump(mode="json", by_alias=True)
     training = {name: dumped[name] for name in ("init", "revival", "scale", "training")}
-    training |= {"controller": dumped["controller"]} if spec.controller else {}
+    training |= {name: dumped[name] for name in ("controller", "calibration") if dumped[name] is not None}
     data = {"data": setting.fingerprint, "precision": setting.precision, "numerics": NUMERICS, "model": setting.model}
     own = {kind: told["sha256"] for kind, told in catalogue().foreign.items() if kind in _kinds(dumped)}
     return digest({"arch": assembly.receipt.arch, **training, **data, **({"blocks": own} if own else {})})

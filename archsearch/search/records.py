@@ -16,7 +16,8 @@ class TrialRecord:
 
     `ask` and `level`: which structure it belongs to and which of its sparsity levels it is; `baseline`: name of the recipe it tunes;
     `measurements`: metrics by name (`l0`, `fvu`, `dead_frac`, `ce_recovered`, ...) and costs (`parameters`, `flops`, `seconds`);
-    `words`: the spec in a few words; `message`: why it failed; `copied_from`: number of the trial with the same run hash.
+    `words`: the spec in a few words; `message`: why it failed, or what to know of how it ended; `copied_from`: number of the trial with the
+    same run hash.
     """
 
     number: int

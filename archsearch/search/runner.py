@@ -129,7 +129,7 @@ class Runner:
                 self.ledger.finish(number, "failed", found, f"objectives could not be measured: {', '.join(missing)}", member.history)
             else:
                 self._keep(number, member)
-                self.ledger.finish(number, "complete", found, "", member.history)
+                self.ledger.finish(number, "complete", found, member.remark, member.history)
         self._checkpoint(number).unlink(missing_ok=True)
 
     def _measure(self, member: Member) -> dict[str, float]:
@@ -178,7 +178,7 @@ class Runner:
         if twin is None or twin.state == "failed":
             self.ledger.finish(row.number, "failed", {}, f"the same run as trial {twin.number if twin else '?'}, which failed")
             return
-        self.ledger.finish(row.number, "complete", dict(twin.measurements), "", list(twin.history), copied_from=twin.number)
+        self.ledger.finish(row.number, "complete", dict(twin.measurements), twin.message, list(twin.history), copied_from=twin.number)
 
     def tell(self, numbers: list[int]) -> None:
         """Tells the sampler of finished trials, in order of number, and drops the weights of what left the front."""

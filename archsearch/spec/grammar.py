@@ -93,6 +93,10 @@ def grammar(slots: Mapping[str, Mapping[str, type[BlockSpec]]], defaults: Mappin
         "init": single("init", "Initialisation of the whole SAE."),
         "revival": (_union(slots["revival"]) | None, Field(None, description="What is done about dead latents during the run.")),
         "controller": (_union(slots["controller"]) | None, Field(None, description="What moves the strength of penalties during the run.")),
+        "calibration": (
+            _union(slots["calibration"]) | None,
+            Field(None, description="What is done about the lowest activations once the run has ended."),
+        ),
         "training": (training, Field(training.model_validate({}), description="How it is trained.")),
     }
     return Grammar(_extended(SAEBase, "SAESpec", fields), graph, slots)

@@ -1,4 +1,4 @@
-"""The events of a run: revival, the controller's checks, and the calibration at the end."""
+"""The events of a run: revival, the controller's checks, and calibration at the end: of gates, then of codes."""
 
 from __future__ import annotations
 
@@ -21,22 +21,40 @@ def happen(member: Member) -> None:
     """Lets the events due at the member's step happen, in place."""
     due, spec = member.assembly.receipt.events, member.assembly.spec
     revival, controller = member.assembly.revival, member.sae.controller
+    if controller is not None and member.step in due["controller"]:
+        # Before a revival at the same step: what it brings back fires at first as it will not later.
+        l0 = evaluate(member.sae, member.calibrate).l0
+        controller.check(l0)
+        member.events.append((member.step, spec.controller.kind, {"l0": l0}))
     if revival is not None and member.step in due["revival"]:
         generator = torch.Generator().manual_seed(seed_of("revival", spec.training.seed, member.step))
         member.events.append((member.step, spec.revival.kind, revival.apply_to(view(member), generator)))
     if member.step == member.total_steps:
-        member.sae.calibrate(_placed(member, CALIBRATED // member.sae.graph.width))
+        _calibrate(member)
     if controller is None:
         return
-    if member.step in due["controller"]:
-        l0 = evaluate(member.sae, member.calibrate).l0
-        controller.check(l0)
-        member.events.append((member.step, spec.controller.kind, {"l0": l0}))
     if member.step == member.total_steps:
         l0 = evaluate(member.sae, member.calibrate).l0
         member.events.append((member.step, spec.controller.kind, {"l0": l0}))
         if abs(l0 / controller.wanted - 1) > TOLERANCE:
-            member.remark = f"asked for L0 {controller.wanted:g}, it ends at {l0:.1f}: {controller.reason(l0)}"
+            reason = controller.reason(l0) if member.assembly.calibration is None else "the calibration cuts codes after training"
+            _remark(member, f"asked for L0 {controller.wanted:g}, it ends at {l0:.1f}: {reason}")
+
+
+def _calibrate(member: Member) -> None:
+    """Lets gates set their state, then cuts the codes they give."""
+    rows, calibration = _placed(member, CALIBRATED // member.sae.graph.width), member.assembly.calibration
+    member.sae.calibrate(rows)
+    if calibration is None:
+        return
+    before = member.sae.cut(calibration, rows)
+    told = {"l0_before": before, "l0": evaluate(member.sae, rows).l0}
+    member.events.append((member.step, member.assembly.spec.calibration.kind, told))
+    _remark(member, calibration.remark(before))
+
+
+def _remark(member: Member, sentence: str) -> None:
+    member.remark = "; ".join(part for part in (member.remark, sentence) if part)
 
 
 def _placed(member: Member, rows: int) -> dict[str, Tensor]:

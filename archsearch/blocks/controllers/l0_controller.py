@@ -37,8 +37,8 @@ class L0Controller(Controller):
     class Spec(BlockSpec):
         kind: Literal["l0_controller"] = "l0_controller"
         l0: float = Field(32, gt=0, description="Effective L0 to reach, on held-out rows (latents per row).")
-        proportional: float = Field(0.5, ge=0, description="Log strength per unit of error now.")
-        integral: float = Field(20.0, gt=0, description="Log strength gained over a whole run per unit of lasting error.")
+        proportional: float = Field(1.0, ge=0, description="Log strength per unit of error now.")
+        integral: float = Field(10.0, gt=0, description="Log strength gained over a whole run per unit of lasting error.")
         approach_frac: float = Field(0.1, ge=0, lt=1, description="Share of the run over which the aim falls from the first L0 to `l0`.")
         check_frac: list[float] = Field(
             [0.5, 0.75, 0.9], description="Moments at which L0 is measured at inference on calibrate rows (shares of the run, 0 to 1)."

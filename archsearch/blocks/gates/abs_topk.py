@@ -11,8 +11,9 @@ from torch import Tensor
 from archsearch.blocks._block import Out
 from archsearch.blocks._ramps import KSpec, k_at, set_k
 from archsearch.blocks._thresholds import threshold_keeping
-from archsearch.blocks.gates._base import Gate
+from archsearch.blocks.gates._base import Folded, Gate
 from archsearch.blocks.signals import Given, Sizes
+from archsearch.errors import InvalidInput
 from archsearch.spec.block import Field, Paper
 
 
@@ -74,3 +75,6 @@ class AbsTopK(Gate):
 
     def calibrate(self, pre: Float[Tensor, "rows latent"]) -> dict[str, Tensor]:
         return {"threshold": threshold_keeping(pre.abs(), self.k)} if self.calibrated else {}
+
+    def folded(self, cutoff: Float[Tensor, " latent"]) -> Folded:
+        raise InvalidInput(["its codes may be negative, and what exceeds a threshold is not; `topk` keeps the positive ones"])

@@ -12,7 +12,7 @@ from torch import Tensor
 from archsearch.blocks._block import Out
 from archsearch.blocks._ramps import KSpec, k_at, set_k
 from archsearch.blocks._thresholds import threshold_keeping
-from archsearch.blocks.gates._base import Gate
+from archsearch.blocks.gates._base import Folded, Gate, above, jumping
 from archsearch.blocks.signals import Given, Sizes
 from archsearch.spec.block import Field, Paper, refuse_unused
 
@@ -84,3 +84,6 @@ class BatchTopK(Gate):
 
     def calibrate(self, pre: Float[Tensor, "rows latent"]) -> dict[str, Tensor]:
         return {"threshold": threshold_keeping(pre, self.k)} if self.calibrated else {}
+
+    def folded(self, cutoff: Float[Tensor, " latent"]) -> Folded:
+        return jumping(above(torch.maximum(self.threshold, cutoff)))

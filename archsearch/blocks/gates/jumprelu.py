@@ -12,7 +12,7 @@ from torch import Tensor
 
 from archsearch.blocks._block import Out
 from archsearch.blocks._kernels import Kernel, kernel, pass_gradient
-from archsearch.blocks.gates._base import Gate
+from archsearch.blocks.gates._base import Folded, Gate, above, jumping
 from archsearch.blocks.signals import Signal, Sizes
 from archsearch.spec.block import Field, Paper, StepSpec, refuse_unused
 
@@ -95,6 +95,9 @@ class JumpReLU(Gate):
 
     def _slope(self, value: Tensor, theta: Tensor) -> Tensor:
         return kernel((value - theta) / self.bandwidth, self.shape) / self.bandwidth
+
+    def folded(self, cutoff: Float[Tensor, " latent"]) -> Folded:
+        return jumping(torch.maximum(self.threshold, above(cutoff)))
 
     def renormalise(self, parameters: dict[str, Tensor]) -> None:
         if not self.log:

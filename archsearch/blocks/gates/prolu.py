@@ -11,7 +11,7 @@ from torch import Tensor
 
 from archsearch.blocks._block import Out
 from archsearch.blocks._kernels import pass_gradient
-from archsearch.blocks.gates._base import Gate
+from archsearch.blocks.gates._base import Folded, Gate, above, jumping
 from archsearch.blocks.signals import Signal, Sizes
 from archsearch.spec.block import Field, Paper, StepSpec, refuse_unused
 
@@ -81,6 +81,10 @@ class ProLU(Gate):
         on = above * kept
         d_bias, d_pre = self._slopes(pre, above, kept)
         return Out(code=pre.detach() * on + pass_gradient(self.bias, d_bias) + pass_gradient(pre, d_pre))
+
+    def folded(self, cutoff: Float[Tensor, " latent"]) -> Folded:
+        # Sums of floats have the right sign: m + b > 0 is m > -b.
+        return jumping(torch.maximum(self.threshold, above(cutoff)))
 
     def _slopes(self, m: Tensor, above: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
         """Returns `df/db` and `df/dm`, `g` left out."""

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
-from archsearch.blocks.gates._base import Gate
+from archsearch.blocks.gates._base import Folded, Gate, above, jumping
 from archsearch.blocks.signals import Sizes
 from archsearch.spec.block import Paper, StepSpec
 
@@ -31,3 +31,6 @@ class ReLU(Gate):
 
     def forward(self, pre: Float[Tensor, "batch latent"]) -> Out:
         return Out(code=pre.relu())
+
+    def folded(self, cutoff: Float[Tensor, " latent"]) -> Folded:
+        return jumping(above(cutoff))

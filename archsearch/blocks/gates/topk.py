@@ -11,8 +11,9 @@ from torch import Tensor
 from archsearch.blocks._block import Out
 from archsearch.blocks._ramps import KSpec, k_at, set_k
 from archsearch.blocks._thresholds import threshold_keeping
-from archsearch.blocks.gates._base import Gate
+from archsearch.blocks.gates._base import Folded, Gate, above, jumping
 from archsearch.blocks.signals import Given, Sizes
+from archsearch.errors import InvalidInput
 from archsearch.spec.block import Field, Paper
 
 
@@ -69,3 +70,11 @@ class TopK(Gate):
 
     def calibrate(self, pre: Float[Tensor, "rows latent"]) -> dict[str, Tensor]:
         return {"threshold": threshold_keeping(pre, self.k)} if self.calibrated else {}
+
+    def folded(self, cutoff: Float[Tensor, " latent"]) -> Folded:
+        if not self.calibrated:
+            what = "the k largest of each row are no thresholds; train it with `inference: calibrated`, which sets one"
+            raise InvalidInput([what])
+        if self.threshold < 0:
+            raise InvalidInput(["its threshold is set at the end of the run, which it has not reached; train it to the end"])
+        return jumping(above(torch.maximum(self.threshold, cutoff)))

@@ -59,7 +59,8 @@ EXAMPLE = Example(
         "k": Two(2, 5),
         "exponent": Two(0.5, 1.5),
         "offset": Two(0.5, 3.0, ZIPF),
-        "memory": Two(1, 100),
+        "memory": Two(1, 100, {"inference": "running"}),
+        "inference": Two("running", "calibrated"),
         "k_start": Two(4, 6, {"anneal_frac": 0.75}),
         "anneal_frac": Two(0.5, 1.0, {"k_start": 4}),
         "anneal": Two("linear", "exponential", {"k_start": 10, "anneal_frac": 0.75}),
@@ -112,3 +113,13 @@ def test_latents_have_thresholds_of_their_own_and_stay_off_until_they_kept_somet
 def test_an_offset_without_a_law_is_refused():
     with pytest.raises(ValidationError, match=r"offset: 2.0 cannot act with exponent: 0"):
         FeatureChoice.Spec(offset=2.0)
+
+
+def test_calibration_gives_each_latent_its_share_of_the_rows():
+    gate = FeatureChoice(FeatureChoice.Spec(k=1, inference="calibrated"), Sizes(2, 2))
+    gate.seen += 1
+    rows = torch.tensor([[5.0, 0.1], [4.0, 0.2], [3.0, 0.3], [2.0, 0.4]])
+    for name, value in gate.calibrate(pre=rows).items():
+        getattr(gate, name).copy_(value)
+    assert gate.threshold.tolist() == pytest.approx([4.0, 0.3])
+    assert (gate.infer(rows)["code"] > 0).sum(0).tolist() == [2, 2]

@@ -1,0 +1,38 @@
+"""Contract of the calibration slot: cuts the codes of a trained SAE, once, at the end of its run."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from archsearch.blocks._block import Block
+
+
+class Calibration(Block, abstract=True):
+    """Chooses cut-offs: from then on, an entry of a code smaller in size than its latent's cut-off is zero at inference.
+
+    Plain torch on one member at a time, under no gradient. How much is kept is decided once for the whole SAE, from its codes before
+    anything is cut; then each dictionary's cut-offs are chosen in the order signals flow, so that a later one sees what the cuts before it
+    leave to it.
+    """
+
+    slot = "calibration"
+
+    def suits(self, dense_rank: int) -> None:
+        """Checks that the event can act on an SAE with `dense_rank` flowing past every code.
+
+        Raises:
+            InvalidInput: it cannot.
+        """
+
+    def keeps(self, l0: float, dense_rank: int) -> float:
+        """Returns the share (0 to 1) of nonzero entries to keep, of an SAE whose effective L0, `dense_rank` included, is `l0`."""
+        raise NotImplementedError  # abstract
+
+    def cutoffs(self, code: Float[Tensor, "rows latent"], count: int) -> Float[Tensor, " latent"]:
+        """Returns the cut-offs of one dictionary, zero where nothing is cut, such that `count` nonzero entries of `code` are left."""
+        raise NotImplementedError  # abstract
+
+    def remark(self, l0: float) -> str:
+        """Returns what the user of an SAE whose effective L0 was `l0` before should know, in a sentence; empty where there is nothing."""
+        return ""
