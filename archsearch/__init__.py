@@ -9,6 +9,7 @@ __getattr__, __dir__ = lazy(
         "Space": "archsearch.spec.space",
         "assemble": "archsearch.assembler.build",
         "evaluate": "archsearch.evaluation.metrics",
+        "fold": "archsearch.assembler.fold",
         "load_sae": "archsearch.assembler.build",
         "open_activations": "archsearch.activations.source",
         "parse": "archsearch.assembler.parse",
@@ -17,5 +18,6 @@ __getattr__, __dir__ = lazy(
         "run_study": "archsearch.search.study",
         "start": "archsearch.training.member",
         "train": "archsearch.training.loop",
+        "use_blocks": "archsearch.blocks.catalogue",
     },
 )

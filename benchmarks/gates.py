@@ -22,9 +22,7 @@ from benchmarks.grid import Row, run_grid
 
 RECIPES = (
     "relu_l1",
-    "relu_l1_april",
     "relu_sqrt",
-    "relu_p_annealed",
     "prolu",
     "gated",
     "gated_ri_l1",

@@ -30,7 +30,6 @@ ORDERINGS = (
     ("gated", "gated_ri_l1", "Gated slightly better than its RI-L1 variant (its authors)"),
     ("prolu", "relu_sqrt", "ProLU better than ReLU with a square root (ProLU post)"),
     ("relu_sqrt", "relu_l1", "the square root better than L1 (ProLU post)"),
-    ("relu_p_annealed", "relu_l1", "p-annealing better than L1 (p-annealing paper)"),
     ("batch_topk", "matryoshka_batch_topk", "BatchTopK rebuilds better than Matryoshka (SAEBench)"),
 )
 """First rebuilds better than second, as published."""
