@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archsearch.assembler.build import assemble
 from archsearch.assembler.parse import parse
 from archsearch.evaluation.metrics import evaluate
 from archsearch.search.jobs import Setting, run_hash
@@ -34,21 +35,20 @@ def run_grid(documents: Mapping[str, dict[str, Any]], path: Path, activations: A
     done = {row["run"]: row for row in map(json.loads, path.read_text().splitlines())} if path.exists() else {}
     data, calibrate = activations.split("train"), activations.split("calibrate")
     found: dict[str, Row] = {}
-    waiting: list[tuple[str, dict[str, Any], Member | None]] = []
-    begun = time.perf_counter()
-    names = list(documents)
+    waiting: list[tuple[str, Row, Any]] = []
+    begun, names = time.perf_counter(), list(documents)
     for index, name in enumerate(names):
-        member = start(parse(documents[name]), data, calibrate, precision=precision)
-        run = run_hash(member.assembly.spec, member.assembly, setting)
+        spec = parse(documents[name])
+        run = run_hash(spec, assemble(spec, model=activations.d_model, device="meta"), setting)
         if run in done:
             found[name] = done[run]
         else:
-            waiting.append((name, {"name": name, "run": run}, member))
+            waiting.append((name, {"name": name, "run": run}, spec))
         if waiting and (len(waiting) == AT_ONCE or index == len(names) - 1):
-            train([member for _, _, member in waiting if member is not None], Looped())
+            members = [start(spec, data, calibrate, precision=precision) for _, _, spec in waiting]
+            train(members, Looped())
             with path.open("a") as file:
-                for name, row, member in waiting:
-                    assert member is not None
+                for (name, row, _), member in zip(waiting, members, strict=True):
                     found[name] = done[row["run"]] = row | _measured(member, activations)
                     file.write(json.dumps(found[name]) + "\n")
             waiting = []

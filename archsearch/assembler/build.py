@@ -12,14 +12,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from archsearch.assembler.checks import check_outputs, check_reads, infer
+from archsearch.assembler.checks import check_outputs, check_reads, check_trained, infer
 from archsearch.assembler.dictionaries import find_dictionaries, flow_owner
 from archsearch.assembler.graph import Dictionary, Graph, Node, ResolvedWire
 from archsearch.assembler.parse import parse
 from archsearch.assembler.receipt import Receipt, write_receipt
 from archsearch.assembler.sae import SAE
 from archsearch.assembler.scopes import Item, Scope, lay_out
-from archsearch.assembler.wiring import Names, by_dictionary, by_position, explicit
+from archsearch.assembler.wiring import Names, borrowed, by_dictionary, by_position, explicit
 from archsearch.blocks._block import Block
 from archsearch.blocks.calibrations._base import Calibration
 from archsearch.blocks.catalogue import Catalogue, catalogue
@@ -81,7 +81,8 @@ def assemble(
         raise AssemblyError(error.problems) from None
     if controller is not None:
         _check_steered(graph)
-    receipt = write_receipt(spec, graph, sae, revival)
+    check_trained(graph, {label for label in graph.nodes if sae.block(label).axes})
+    receipt = write_receipt(spec, graph, sae, revival, (optimizer, schedule))
     return Assembly(spec, graph, sae, receipt, init, revival, calibration, optimizer, schedule)
 
 
@@ -156,6 +157,9 @@ def wire(spec: Any, model: int, blocks: Catalogue) -> Graph:
     steps = {label: item for label, item in items.items() if not isinstance(item.spec, NestedSpec)}
     _check_nested(items, names)
     nodes = _first_pass(steps, names)
+    # Before anything follows a wire back: what runs in circles has no end.
+    _order(nodes, {})
+    _aliases(nodes)
     outputs = _outputs(spec, top, names)
     dictionaries = find_dictionaries(nodes, outputs)
     _second_pass(nodes, dictionaries, outputs)
@@ -258,12 +262,26 @@ def _outputs(spec: Any, top: Scope, names: Names) -> dict[str, str]:
 
 
 def _aliases(nodes: dict[str, Node]) -> dict[str, str]:
-    """A parameter signal whose port of the same name is wired is the wired signal."""
+    """A parameter signal whose port of the same name is wired is the wired signal; returns what each is in the end.
+
+    Raises:
+        AssemblyError: parameter signals that are each other, so that there is none.
+    """
+    problems: list[Problem | str] = []
     found = {}
     for node in nodes.values():
         for output in node.item.block.shared(node.spec):
-            if node.wires.get(output):
-                found[f"{node.label}.{output}"] = node.wires[output][0].signal
+            chain = [f"{node.label}.{output}"]
+            while (further := borrowed(chain[-1], nodes)) is not None and further not in chain:
+                chain.append(further)
+            if further == chain[0]:
+                ring = " -> ".join([*chain, chain[0]])
+                what = f"parameters must not be read in a ring: {ring}; one of these blocks needs its own"
+                problems.append(Problem(what, node.item.path))
+            elif len(chain) > 1:
+                found[chain[0]] = chain[-1]
+    if problems:
+        raise AssemblyError(problems)
     return found
 
 

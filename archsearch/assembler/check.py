@@ -15,7 +15,7 @@ from archsearch.assembler.reach import Count, Reach, counts_of, distinct_values,
 from archsearch.blocks.catalogue import Catalogue, catalogue
 from archsearch.errors import InvalidInput, Problem, nearest
 from archsearch.spec.hashes import canonical
-from archsearch.spec.space import Space, at_levels, corners
+from archsearch.spec.space import TARGET, Space, at_levels, corners
 from archsearch.spec.template import Filled, Template
 from archsearch.spec.yaml import dotted, located
 
@@ -72,10 +72,17 @@ def check_space(
             check.template(Template.read(at_levels(tree, space.study), root=("baselines", place)), fills, seed)
         except InvalidInput as error:
             problems += error.problems
-    problems = [*check.problems, *problems]
+    problems = [_asked(problem, space) for problem in [*check.problems, *problems]]
     if problems:
         raise InvalidInput(sorted(located(problems, space.source.marks, space.source.file), key=lambda p: p.line or 0))
     return Checked(check.assembled, tuple(dict.fromkeys(check.swept)), tuple(check.notes))
+
+
+def _asked(problem: Problem, space: Space) -> Problem:
+    """Returns a problem of an L0 that the study asks for at the study's sweep, where it is written, not at the field it fills."""
+    if space.study.l0 and space.sae.get(TARGET) is None and problem.path.endswith(f".{TARGET}"):
+        return replace(problem, path="study.sweep.l0")
+    return problem
 
 
 def _baselines(space: Space, recipes: Mapping[str, Any] | None, names: Sequence[str] | None) -> tuple[dict[Any, Any], list[Problem]]:

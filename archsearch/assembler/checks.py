@@ -35,6 +35,8 @@ def infer(nodes: dict[str, Node], inputs: list[str], model: int, aliases: dict[s
             infos[f"{node.label}.{output}"] = Info(type, model)
         if node.slot == "gate":
             infos[f"{node.label}.{IDLE}"] = Info(Signal.IDLE, node.sizes.latent)
+    if not problems:
+        problems += [problem for node in nodes.values() for problem in _mismatched(node, nodes, infos, aliases)]
     if problems:
         raise AssemblyError(problems)
     return infos
@@ -73,6 +75,20 @@ def _misfits(node: Node, wired: dict[str, tuple[Info, ...]]) -> list[Problem]:
     return problems
 
 
+def _mismatched(node: Node, nodes: dict[str, Node], infos: dict[str, Info], aliases: dict[str, str]) -> list[Problem]:
+    """Compares the latents of everything a block reads, parameters included: those are read before the block that owns them is sized."""
+    latents: dict[str, int] = {}
+    for wire in (wire for wires in node.wires.values() for wire in wires):
+        type = infos[wire.signal].type
+        if type in (Signal.PRE, Signal.CODE, Signal.ACTIVE):
+            latents[wire.signal] = infos[wire.signal].size
+        elif type in (Signal.DICTIONARY, Signal.WEIGHT, Signal.THRESHOLD, Signal.IDLE):
+            latents[wire.signal] = nodes[aliases.get(wire.signal, wire.signal).rsplit(".", 1)[0]].sizes.latent
+    if len(set(latents.values())) < 2:
+        return []
+    return [Problem(f"signals of different widths meet in {node.label}: {latents}", node.item.path)]
+
+
 def check_reads(graph: Graph) -> None:
     """Refuses blocks whose output nothing reads, and penalties on codes that no decoder reads.
 
@@ -91,13 +107,40 @@ def check_reads(graph: Graph) -> None:
         if not any(decoder in read for decoder in dictionary.decoders):
             what = f"the code {dictionary.code!r} reaches no output: training on it would change nothing"
             problems.append(Problem(what, graph.nodes[dictionary.name].item.path))
+    counted = {f"{dictionary.name}.{IDLE}" for dictionary in graph.dictionaries}
+    for node in graph.nodes.values():
+        for wire in (wire for wires in node.wires.values() for wire in wires):
+            if graph.infos[wire.signal].type is Signal.IDLE and wire.signal not in counted:
+                what = f"idle counts are kept of codes that reach an output; {wire.signal.rsplit('.', 1)[0]!r} makes none"
+                problems.append(Problem(what, node.item.path))
     if not graph.dictionaries:
         problems.append(Problem("an SAE needs a gate whose code a decoder reads", "graph"))
     if problems:
         raise AssemblyError(problems)
 
 
-def _reached(graph: Graph, signals: list[str]) -> set[str]:
+def check_trained(graph: Graph, learned: set[str]) -> None:
+    """Refuses parameters that act on an output and that no term of the loss depends on, and a loss that trains none at all.
+
+    Wires that stop the gradient count as read: who writes `detach` means it. `learned`: labels of blocks with parameters of their own.
+
+    Raises:
+        AssemblyError: naming each.
+    """
+    trained = _reached(graph, graph.losses)
+    problems: list[Problem | str] = []
+    for label in sorted((learned & _reached(graph, list(graph.outputs.values()))) - trained):
+        what = f"no term of the loss reads what {label!r} makes, so it would stay as it starts; add one that does (`losses:`)"
+        problems.append(Problem(what, graph.nodes[label].item.path))
+    if not learned & _reached(graph, graph.losses, through_stops=False):
+        problems.append(
+            Problem("every wire from a term of the loss to a parameter stops the gradient (`detach`): nothing would train", "losses")
+        )
+    if problems:
+        raise AssemblyError(problems)
+
+
+def _reached(graph: Graph, signals: list[str], through_stops: bool = True) -> set[str]:
     found: set[str] = set()
     waiting = list(signals)
     while waiting:
@@ -105,7 +148,8 @@ def _reached(graph: Graph, signals: list[str]) -> set[str]:
         if label in found or label not in graph.nodes:
             continue
         found.add(label)
-        waiting += [wire.signal for wires in graph.nodes[label].wires.values() for wire in wires]
+        wires = (wire for wires in graph.nodes[label].wires.values() for wire in wires)
+        waiting += [wire.signal for wire in wires if through_stops or not wire.detach]
     return found
 
 

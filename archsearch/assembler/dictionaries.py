@@ -44,12 +44,13 @@ def _upstream(signals: list[str], nodes: dict[str, Node]) -> set[str]:
 
 
 def _base_code(node: Node, nodes: dict[str, Node]) -> str | None:
-    """Follows a code back through levels to the gate that makes it."""
+    """Follows a code back through levels to the gate that makes it; blocks form no cycle."""
     wires = node.wires.get(node.main, [])
     while wires:
-        owner = nodes.get(wires[0].signal.rsplit(".", 1)[0])
-        if owner is None:
+        label = flow_owner(wires[0].signal, nodes)
+        if label is None:
             return None
+        owner = nodes[label]
         if owner.slot != "level":
             return wires[0].signal if owner.slot == "gate" else None
         wires = owner.wires.get(owner.main, [])

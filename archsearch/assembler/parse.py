@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from archsearch.assembler.requested import at_requested_l0
+from archsearch.assembler.requested import FIELD, at_requested_l0
 from archsearch.blocks.catalogue import Catalogue, catalogue
 from archsearch.errors import InvalidInput, Problem, nearest
 from archsearch.spec.block import NestedSpec
@@ -23,6 +23,8 @@ def parse(document: Any, blocks: Catalogue | None = None) -> Any:
     problems: list[Problem] = []
     document = at_requested_l0(document, blocks)
     spec = _validate(TypeAdapter(blocks.grammar.sae), document, "", problems)
+    if spec is not None and spec.target_l0 is not None:  # such as a number in quotes: it was not turned into settings
+        problems.append(Problem(f"must be a number above 0; got {document.get(FIELD)!r}", FIELD))
     if spec is not None:
         _nested(spec.graph, "graph", blocks, problems)
     if problems:

@@ -6,8 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from archsearch.assembler.graph import Graph, settings_of
+from archsearch.blocks._block import Block
 from archsearch.blocks.controllers._base import Controller
+from archsearch.blocks.optimizers._base import Optimizer
 from archsearch.blocks.revivals._base import Revival
+from archsearch.blocks.schedules._base import Schedule
 from archsearch.errors import AssemblyError, InvalidInput, Problem
 from archsearch.spec.hashes import digest, merkle
 
@@ -36,8 +39,10 @@ class Receipt:
         return asdict(self)
 
 
-def write_receipt(spec: Any, graph: Graph, sae: Any, revival: Revival | None) -> Receipt:
+def write_receipt(spec: Any, graph: Graph, sae: Any, revival: Revival | None, rules: tuple[Optimizer, Schedule]) -> Receipt:
     """Returns the receipt of an assembled SAE.
+
+    `rules`: what moves its parameters between steps.
 
     Raises:
         AssemblyError: a setting or an event that cannot act in a run of this length.
@@ -52,7 +57,7 @@ def write_receipt(spec: Any, graph: Graph, sae: Any, revival: Revival | None) ->
     arch = merkle(nodes, graph.outputs, graph.losses)
     return Receipt(
         arch=digest({"graph": arch, "scale": settings_of(spec.scale)}),
-        structure=_structure(spec, graph, sae),
+        structure=_structure(spec, graph, sae, rules),
         parameters=sum(parameter.numel() for parameter in sae.parameters()),
         flops=sum(node.item.block.flops(node.spec, node.sizes) for node in graph.nodes.values()),
         steps=steps,
@@ -97,25 +102,31 @@ def _lengths(spec: Any, graph: Graph) -> list[tuple[str, Any]]:
     return [(path, value) for path, value in found if path.endswith(("_frac", "_tokens")) and isinstance(value, (int, float))]
 
 
-def _structure(spec: Any, graph: Graph, sae: Any) -> str:
+def _structure(spec: Any, graph: Graph, sae: Any, rules: tuple[Optimizer, Schedule]) -> str:
     """Hashes everything but the settings members of a stacked group may differ in."""
     blocks = {}
     for label, node in graph.nodes.items():
-        free = set(sae.block(label).settings)
         plain = node.plain()
-        plain["settings"] = {name: value for name, value in plain["settings"].items() if name not in free}
-        # A setting that is there in one member only (a ramp that another does without) is another program.
-        blocks[label] = {**plain, "free": sorted(free)}
+        blocks[label] = {**plain, "settings": _static(plain["settings"], sae.block(label))}
     training = spec.training
+    optimizer, schedule = rules
     shared = {
         "tokens": training.tokens,
         "batch": training.batch,
         "clip": training.clip_norm is not None,
-        "optimizer": training.optimizer.kind,
+        "optimizer": _static(settings_of(training.optimizer), optimizer),
+        "schedule": _static(settings_of(training.schedule), schedule),
     }
     if spec.controller is not None:
-        shared["controller"] = spec.controller.kind
+        shared["controller"] = _static(settings_of(spec.controller), sae.controller)
     if spec.calibration is not None:
         shared["calibration"] = True  # buffers the others lack; how they are filled is no part of the program
-    shared |= {"schedule": training.schedule.kind, "outputs": graph.outputs, "width": spec.width, "scale": settings_of(spec.scale)}
+    shared |= {"outputs": graph.outputs, "width": spec.width, "scale": settings_of(spec.scale)}
     return digest({"blocks": blocks, **shared})
+
+
+def _static(settings: dict[str, Any], block: Block) -> dict[str, Any]:
+    """Returns the settings of a block that make its program what it is: those its members may not differ in."""
+    kept = {name: value for name, value in settings.items() if name not in block.settings}
+    # A setting that is there in one member only (a ramp that another does without) is another program.
+    return {"static": kept, "free": sorted(block.settings)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from archsearch.assembler.graph import Dictionary, Node, ResolvedWire
 from archsearch.assembler.scopes import Item, Scope
-from archsearch.blocks.signals import Port, Signal
+from archsearch.blocks.signals import PARAMETERS, Port, Signal
 from archsearch.errors import AssemblyError, Problem, nearest
 from archsearch.spec.block import LossSpec, NestedSpec, Wire
 
@@ -181,8 +181,9 @@ def by_dictionary(
     if port.default == "output":
         found = list(outputs.values())
     else:
-        related = [d for d in dictionaries if _related(node, d)] or [d for d in dictionaries if _within(node, d, nodes)]
-        found = [signal for dictionary in related or dictionaries for signal in _signals(port, dictionary, nodes)]
+        found = [signal for dictionary in _eligible(node, port, dictionaries, nodes) for signal in _signals(port, dictionary, nodes)]
+    if len(set(found)) > 1:
+        found = [_source(signal, port, nodes) for signal in found]  # several may be one in the end
     found = list(dict.fromkeys(found))
     if len(found) > 1:
         what = f"port {name!r} could read any of {found}; say which (`from: {{{name}: ...}}`)"
@@ -190,10 +191,41 @@ def by_dictionary(
     return found[0] if found else None
 
 
+def _eligible(node: Node, port: Port, dictionaries: list[Dictionary], nodes: dict[str, Node]) -> list[Dictionary]:
+    """Returns the dictionaries an unwired port may read from: those its other wires name, else its graph's, else all.
+
+    A block whose wires tell of latents, but of no dictionary's, does without an optional port: another dictionary's would not fit them.
+    """
+    related = [d for d in dictionaries if _related(node, d)] or [d for d in dictionaries if _touches(node, d, nodes)]
+    if related or (port.optional and any(type_of(signal, nodes) in _OF_LATENTS for signal in _reads(node))):
+        return related
+    return [d for d in dictionaries if _within(node, d, nodes)] or dictionaries
+
+
+_OF_LATENTS = (Signal.PRE, Signal.CODE, Signal.ACTIVE, Signal.DICTIONARY, Signal.WEIGHT, Signal.THRESHOLD, Signal.IDLE)
+
+
+def _reads(node: Node) -> set[str]:
+    return {wire.signal for wires in node.wires.values() for wire in wires}
+
+
 def _related(node: Node, dictionary: Dictionary) -> bool:
-    reads = {wire.signal for wires in node.wires.values() for wire in wires}
+    reads = _reads(node)
     touched = {signal.rsplit(".", 1)[0] for signal in reads}
     return node.label in dictionary.path or dictionary.code in reads or dictionary.name in touched
+
+
+def _touches(node: Node, dictionary: Dictionary, nodes: dict[str, Node]) -> bool:
+    """Tells whether a block reads what a dictionary's code is made from, what its decoders read, or parameters of theirs.
+
+    Reconstructions do not count: what reads one works in the model's space, on whatever was rebuilt there.
+    """
+    decoded = {wire.signal for label in dictionary.decoders for wire in nodes[label].wires[nodes[label].main]}
+    for signal in _reads(node):
+        label = signal.rsplit(".", 1)[0]
+        if label in dictionary.path or signal in decoded or (label in dictionary.decoders and type_of(signal, nodes) in PARAMETERS):
+            return True
+    return False
 
 
 def _within(node: Node, dictionary: Dictionary, nodes: dict[str, Node]) -> bool:
@@ -213,9 +245,37 @@ def _signals(port: Port, dictionary: Dictionary, nodes: dict[str, Node]) -> list
     if Signal.IDLE in port.types:
         return [f"{gate.label}.{IDLE}"]
     found = []
-    for node in (nodes[label] for label in dictionary.decoders):
-        for output, type in node.item.block.shared(node.spec).items():
+    for label in dictionary.decoders:
+        for output, type in nodes[label].item.block.shared(nodes[label].spec).items():
             if type in port.types:
-                # A port of the same name that is wired makes the signal another block's.
-                found.append(node.wires[output][0].signal if node.wires.get(output) else f"{node.label}.{output}")
+                signal = f"{label}.{output}"
+                wired = borrowed(signal, nodes)
+                found.append(wired if wired is not None and type_of(wired, nodes) in port.types else signal)
     return found
+
+
+def _source(signal: str, port: Port, nodes: dict[str, Node]) -> str:
+    """Follows a parameter signal to the block that owns it, as far as the types on the way are those of the port."""
+    seen = {signal}  # a ring is refused once every wire stands
+    while (wired := borrowed(signal, nodes)) is not None and wired not in seen and type_of(wired, nodes) in port.types:
+        signal = wired
+        seen.add(signal)
+    return signal
+
+
+def borrowed(signal: str, nodes: dict[str, Node]) -> str | None:
+    """Returns the signal that a parameter signal stands for: a port of the same name that is wired makes it another block's."""
+    label, _, output = signal.rpartition(".")
+    node = nodes.get(label)
+    if node is None or output not in node.item.block.shared(node.spec) or not node.wires.get(output):
+        return None
+    return node.wires[output][0].signal
+
+
+def type_of(signal: str, nodes: dict[str, Node]) -> Signal | None:
+    """Returns the type of a block's signal as the block names it, None for an input."""
+    label, _, output = signal.rpartition(".")
+    node = nodes.get(label)
+    if node is None:
+        return None
+    return {IDLE: Signal.IDLE, **node.item.block.shared(node.spec), **node.item.block.gives(node.spec)}.get(output)

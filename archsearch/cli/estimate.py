@@ -158,7 +158,7 @@ def _probe(document: dict[str, Any], data: _Data, machine: Machine, baseline: st
     _wait(machine)
     measured = (time.perf_counter() - begun) / count
     receipt = member.assembly.receipt
-    words = f"baseline {baseline}" if baseline else in_words(document)
+    words = f"baseline {baseline}" if baseline else in_words(spec.model_dump(mode="json", by_alias=True))
     return Probe(words, receipt.parameters, step_seconds, receipt.steps, receipt.steps * spec.training.batch, measured, baseline)
 
 

@@ -62,7 +62,7 @@ class Draft:
             spec=resolved(assembly),
             params=self.params,
             receipt=assembly.receipt.as_dict(),
-            words=in_words(self.document),
+            words=in_words(spec.model_dump(mode="json", by_alias=True)),  # as built: a requested L0 has become settings
             arch=assembly.receipt.arch,
             run=run_hash(spec, assembly, setting),
             history=[],

@@ -50,6 +50,14 @@ class L0Sweep(SpecModel):
 
     l0: list[int | float] = Field(min_length=1, description="Effective L0 of each level (latents per row).")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers(cls, data: Any) -> Any:
+        levels = data.get("l0") if isinstance(data, dict) else None
+        if isinstance(levels, list) and any(isinstance(level, (bool, str)) for level in levels):
+            raise ValueError(f"must be numbers; got {levels!r}")  # Python takes true for 1
+        return data
+
     @model_validator(mode="after")
     def _levels(self) -> L0Sweep:
         if any(level <= 0 for level in self.l0) or len(set(self.l0)) != len(self.l0):
@@ -217,11 +225,11 @@ class Space(SpecModel):
         return next(iter(named or found), None)
 
     @staticmethod
-    def _requested(filled: Filled, others: list[str]) -> str:
+    def _requested(filled: Filled, others: list[str]) -> str | None:
         if others:
             what = f"the sweep goes over L0 itself, so that {', '.join(others)} cannot be a hole: give it a number"
             raise InvalidInput([Problem(f"{what}, or sweep over it instead (`sweep: 4`)", "study.sweep")])
-        return TARGET
+        return TARGET if TARGET in filled.params else None
 
     def fingerprint(self) -> str:
         """Returns the hash of all that makes two studies comparable: everything but the question and the number of trials."""
@@ -250,8 +258,18 @@ class Space(SpecModel):
 
 
 def at_levels(sae: Any, study: StudySpec) -> Any:
-    """Returns an SAE tree with a hole at the L0 it is to reach, if the sweep is over L0."""
-    return {**sae, TARGET: {"choice": list(study.l0)}} if study.l0 and isinstance(sae, dict) else sae
+    """Returns an SAE tree with a hole at the L0 it is to reach, if the sweep is over L0 and the tree does not say itself what to reach.
+
+    Raises:
+        InvalidInput: the tree says so, and the study too.
+    """
+    if not study.l0 or not isinstance(sae, dict):
+        return sae
+    if sae.get(TARGET) is None:
+        return {**sae, TARGET: {"choice": list(study.l0)}}
+    if study.sweep is not None:
+        raise InvalidInput([Problem("the study's sweep says which L0s to reach; say it in one place only", f"sae.{TARGET}")])
+    return sae
 
 
 def is_open(parameter: Parameter) -> bool:
@@ -292,11 +310,13 @@ def corners(template: Template) -> list[Filled]:
     for parameter in parameters.values():
         if parameter.discrete:
             picks += [{parameter.name: value} | _there(parameter, parameters) for value in parameter.values()]
+    places = [(pick, place) for pick in picks for place in range(3)]
+    if TARGET in parameters:  # what one branch can be brought to another cannot
+        places += [({**pick, TARGET: level}, 1) for pick in picks for level in parameters[TARGET].values()]
     found: dict[str, Filled] = {}
-    for pick in picks:
-        for place in range(3):
-            filled = template.fill(_Corner(pick, place))
-            found.setdefault(digest(filled.params), filled)
+    for pick, place in places:
+        filled = template.fill(_Corner(pick, place))
+        found.setdefault(digest(filled.params), filled)
     return list(found.values())
 
 

@@ -50,7 +50,7 @@ def _calibrate(member: Member) -> None:
     before = member.sae.cut(calibration, rows)
     told = {"l0_before": before, "l0": evaluate(member.sae, rows).l0}
     member.events.append((member.step, member.assembly.spec.calibration.kind, told))
-    _remark(member, calibration.remark(before))
+    _remark(member, calibration.remark(before, told["l0"]))
 
 
 def _remark(member: Member, sentence: str) -> None:

@@ -66,7 +66,7 @@ def test_a_controller_with_nothing_to_steer_is_refused():
         assemble(spec, model=8)
 
 
-@pytest.mark.parametrize("wanted", [0, -3, True, "many"])
+@pytest.mark.parametrize("wanted", [0, -3, True, "many", "8", 65])
 def test_a_target_that_is_no_number_above_zero_is_refused(wanted: Any):
     with pytest.raises(InvalidInput, match="target_l0"):
         sae(chain("topk"), target_l0=wanted)
@@ -84,3 +84,41 @@ def test_the_document_is_left_as_it_was():
     document = {"width": 64, "graph": chain("topk"), "training": TRAINING, "target_l0": 12}
     parse(document)
     assert document["target_l0"] == 12 and document["graph"]["gate"] == "topk"
+
+
+@pytest.mark.parametrize(
+    ("count", "what"),
+    [
+        (0, "at least 1"),
+        (-3, "at least 1"),
+        (True, "whole number"),
+        (3.7, "whole number"),
+        (float("inf"), "number"),
+        (float("nan"), "number"),
+    ],
+    ids=str,
+)
+def test_a_count_that_is_none_is_refused_for_what_it_is(count: Any, what: str):
+    with pytest.raises(InvalidInput, match=rf"graph\.gate\.k: .*{what}"):
+        sae(chain({"kind": "topk", "k": count}))
+
+
+def test_a_count_that_reads_as_one_is_replaced_too():
+    assert sae(chain({"kind": "topk", "k": "40"})).graph["gate"].k == 12
+
+
+@pytest.mark.parametrize(("wanted", "given"), [(33, [17, 16]), (2, [1, 1]), (1, [1, 1])])
+def test_shares_are_whole_and_add_up(wanted: int, given: list[int]):
+    stage = {"kind": "sae", "width": 32, "graph": chain({"kind": "topk", "k": 4})}
+    rest = {"kind": "subtract", "from": ["x", "one.reconstruction"]}
+    graph = {"one": stage, "rest": rest, "two": stage, "output": {"kind": "add", "from": ["one.reconstruction", "two.reconstruction"]}}
+    spec = sae(graph, target_l0=wanted)
+    assert [spec.graph[label].graph["gate"]["k"] for label in ("one", "two")] == given
+
+
+def test_counts_that_leave_nothing_to_steer_are_refused():
+    stage = {"kind": "sae", "width": 32, "graph": chain({"kind": "topk", "k": 12})}
+    graph = {"one": stage, "rest": {"kind": "subtract", "from": ["x", "one.reconstruction"]}, **chain("relu")}
+    graph["output"] = {"kind": "add", "from": ["one.reconstruction", "decoder"]}
+    with pytest.raises(InvalidInput, match="keep 12 already"):
+        sae(graph, losses={"sparsity": {"kind": "l1", "of": "gate"}})

@@ -163,8 +163,6 @@ class Sketch:
         if tied:
             self.tie(decoder, encoder)
         self.voices.append(Voice(gate, f"{prefix}encoder", [decoder]))
-        if tied and self.chance(0.8):
-            self.wire(gate, self.voices[0], "x", None, always=True, main="encoder")
         return graph
 
     def tie(self, decoder: Part, encoder: Part) -> None:
@@ -254,7 +252,7 @@ class Sketch:
             self.parts.remove(part)  # nothing may read a loss
             self.terms.append(part)
             target = label if label in inputs else inputs[0]
-            several = len(self.voices) > 1 or bool(outputs) or (self.chance(0.8) and _is_tied(self.voices[0]))
+            several = len(self.voices) > 1 or bool(outputs)
             self.wire(part, self.rng.choice(self.voices), target, outputs, always=several)
         return found
 
@@ -343,11 +341,6 @@ class Sketch:
         what, change = self.rng.choice(ways)
         entry.update(change)
         return what
-
-
-def _is_tied(voice: Voice) -> bool:
-    """Tells whether a decoder's rows are other weights: the types differ then, so that readers must say what they read."""
-    return any(isinstance(part.entry.get("from"), dict) for part in voice.decoders)
 
 
 def _any(block: type[Any]) -> bool:

@@ -208,3 +208,20 @@ def test_another_space_has_another_fingerprint_and_says_where(old: str, new: str
     assert space().fingerprint() != other.fingerprint()
     assert space().difference(other) == [line]
     assert space().difference(space()) == []
+
+
+def test_a_sweep_over_l0_is_a_hole_that_every_branch_meets_at_every_level():
+    found = space(SMALL.replace("study: {sweep: 2}", "study: {sweep: {l0: [3, 6]}}"))
+    assert {(c.params["gate"], c.params["target_l0"]) for c in found.corners()} == {(g, l0) for g in ("relu", "topk") for l0 in (3, 6)}
+    assert found.study.levels == 2
+
+
+def test_an_l0_is_asked_for_in_one_place_only():
+    text = "name: one\nsae: {target_l0: 8, width: {choice: [8, 16]}, graph: {encoder: linear_encoder}}\n"
+    assert "target_l0" not in {parameter for filled in space(text).corners() for parameter in filled.params}
+    assert "say it in one place only" in refused(text + "study: {sweep: {l0: [8, 16]}}\n")[0]
+
+
+@pytest.mark.parametrize("levels", ["[true, 6]", "[0, 6]", "[6, 6]", "[]", "['8']"])
+def test_levels_of_l0_are_different_numbers_above_zero(levels: str):
+    assert refused(SMALL.replace("study: {sweep: 2}", f"study: {{sweep: {{l0: {levels}}}}}"))

@@ -33,6 +33,6 @@ class Calibration(Block, abstract=True):
         """Returns the cut-offs of one dictionary, zero where nothing is cut, such that `count` nonzero entries of `code` are left."""
         raise NotImplementedError  # abstract
 
-    def remark(self, l0: float) -> str:
-        """Returns what the user of an SAE whose effective L0 was `l0` before should know, in a sentence; empty where there is nothing."""
+    def remark(self, before: float, after: float) -> str:
+        """Returns what the user should know, in a sentence, of the effective L0 before and after; empty where there is nothing."""
         return ""

@@ -76,10 +76,15 @@ class RemoveLowest(Calibration):
         kept = fired.topk(max(count, 1)).values
         return kept[-1].expand(size.shape[1]).clone()
 
-    def remark(self, l0: float) -> str:
-        if self.l0 is None or self.l0 <= l0:
+    def remark(self, before: float, after: float) -> str:
+        if self.l0 is None:
             return ""
-        return f"asked to leave L0 {self.l0:g}, the calibration found only {l0:.1f} and removed nothing"
+        if self.l0 > before:
+            return f"asked to leave L0 {self.l0:g}, the calibration found only {before:.1f} and removed nothing"
+        if after > 1.05 * self.l0:
+            why = "every latent that fired keeps one firing at least (`per: all` goes lower)" if self.per == "latent" else "values are tied"
+            return f"asked to leave L0 {self.l0:g}, the calibration leaves {after:.1f}: {why}"
+        return ""
 
 
 def _each(size: Float[Tensor, "rows latent"], count: int) -> Float[Tensor, " latent"]:

@@ -93,5 +93,6 @@ def test_it_is_told_either_the_l0_or_the_share(settings: dict):
 
 
 def test_an_l0_it_cannot_bring_about_is_remarked():
-    assert _made(l0=8.0).remark(6.04) == "asked to leave L0 8, the calibration found only 6.0 and removed nothing"
-    assert _made(l0=8.0).remark(9.0) == _made(share=0.5).remark(9.0) == ""
+    assert _made(l0=8.0).remark(6.04, 6.04) == "asked to leave L0 8, the calibration found only 6.0 and removed nothing"
+    assert _made(l0=8.0).remark(9.0, 8.1) == _made(share=0.5).remark(9.0, 4.5) == ""
+    assert "every latent that fired keeps one" in _made(l0=8.0, per="latent").remark(40.0, 20.0)

@@ -75,9 +75,13 @@ def test_what_inference_shows_beyond_the_batches_is_counted_from_the_check_on():
 
 def test_a_check_outside_the_run_is_refused():
     with pytest.raises(InvalidInput, match="inside the run"):
-        _controller(check_frac=[1.0]).steps(100)
+        _controller(check_frac=[0.001]).steps(100)
 
 
 def test_the_reason_says_which_way_it_missed():
-    assert "not what keeps latents off" in _controller().reason(5.0)
-    assert "may help" in _controller().reason(30.0)
+    controller = _controller()
+    assert "still moving" in controller.reason(5.0)
+    controller.strength.fill_(1e-4)
+    assert "not what keeps latents off" in controller.reason(5.0)
+    controller.strength.fill_(1e4)
+    assert "another weight" in controller.reason(30.0)
