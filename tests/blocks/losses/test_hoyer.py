@@ -24,7 +24,7 @@ def reference(settings, ports, tensors):
 
 
 def reference_grad(settings, ports, tensors, above):
-    """The quotient rule at every entry; at zero |f| has slope zero (finite differences would cross that kink)."""
+    """The quotient rule at every entry; at zero the slope of |f| is taken for one (finite differences would cross that kink)."""
     code, norms = ports["code"], np.ones(ports["code"].shape[-1])
     if "dictionary" in ports:
         norms = np.array([math.sqrt(sum(v * v for v in row)) for row in ports["dictionary"]])
@@ -34,7 +34,7 @@ def reference_grad(settings, ports, tensors, above):
         length = math.sqrt((row**2).sum())
         for i, f in enumerate(row if length else []):
             slope = 1 / length - row.sum() * f / length**3
-            by_size[place][i] = slope * norms[i] * np.sign(code[place][i])
+            by_size[place][i] = slope * norms[i] * (-1 if code[place][i] < 0 else 1)
             by_norm[i] += slope * abs(code[place][i])
     scale = above["loss"] / np.prod(code.shape[:-1]) / (math.sqrt(code.shape[-1]) - 1 if settings["form"] == "score" else 1.0)
     found = {"code": scale * by_size}

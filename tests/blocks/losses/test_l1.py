@@ -60,3 +60,10 @@ def test_a_detached_wire_freezes_the_norms(frozen: bool):
     pulled = {name for name, pull in zip(parameters, pulls) if pull.any()}
     assert ("blocks.decoder.dictionary" in pulled) is not frozen
     assert any(name.startswith("blocks.encoder") for name in pulled)
+
+
+def test_the_slope_at_zero_is_one_so_that_gates_with_pseudo_gradients_learn_there():
+    """A row just below a JumpReLU's threshold has code zero and a live gradient; `abs`, flat at zero, would hide it."""
+    code = torch.tensor([[0.0, -1.0, 2.0]], requires_grad=True)
+    L1(L1.Spec(), Sizes(2, 3))(code)["loss"].backward()
+    assert code.grad.tolist() == [[1.0, -1.0, 1.0]]

@@ -19,7 +19,7 @@ def reference_grad(settings, ports, tensors, above):
     code, rows = ports["code"], len(sizes_of(ports))
     norms = np.array([np.sqrt((row**2).sum()) for row in ports["dictionary"]]) if "dictionary" in ports else np.ones(code.shape[-1])
     weight = above["loss"] / rows / (np.abs(code) * norms + settings["eps"])
-    found = {"code": weight * np.sign(code) * norms}
+    found = {"code": weight * np.where(code < 0, -1, 1) * norms}
     if "dictionary" in ports:
         slope = (weight * np.abs(code)).reshape(-1, code.shape[-1]).sum(0)
         found["dictionary"] = (slope / norms)[:, None] * ports["dictionary"]
