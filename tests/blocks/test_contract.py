@@ -40,7 +40,9 @@ def test_every_block_has_its_tests(kind: str):
     block = catalogue()[kind]
     missing = set(block.Spec.model_fields) - {"kind"} - set(_common(kind)) - set(said.fields)
     assert not missing, f"{kind}: two values of each of {missing}"
-    assert block.paper is not None or block.slot in ("op", "schedule", "loss", "controller"), "a block that computes something says where it is from"
+    assert block.paper is not None or block.slot in ("op", "schedule", "loss", "controller"), (
+        "a block that computes something says where it is from"
+    )
 
 
 @pytest.mark.parametrize("kind", kinds())
