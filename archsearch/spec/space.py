@@ -139,6 +139,8 @@ class Space(SpecModel):
         Raises:
             InvalidInput: a hole, a variant or a name of a hole that cannot be.
         """
+        if self.study.sweep is not None and self.study.l0 and self.sae.get(TARGET) is not None:
+            raise InvalidInput([Problem("the study's sweep says which L0s to reach; say it in one place only", f"sae.{TARGET}")])
         self._template = Template.read(at_levels(self.sae, self.study), self.variants)
         parameters = self._template.parameters()
         if not parameters:
@@ -258,18 +260,10 @@ class Space(SpecModel):
 
 
 def at_levels(sae: Any, study: StudySpec) -> Any:
-    """Returns an SAE tree with a hole at the L0 it is to reach, if the sweep is over L0 and the tree does not say itself what to reach.
-
-    Raises:
-        InvalidInput: the tree says so, and the study too.
-    """
-    if not study.l0 or not isinstance(sae, dict):
+    """Returns an SAE tree with a hole at the L0 it is to reach, if the sweep is over L0 and the tree does not say itself what to reach."""
+    if not study.l0 or not isinstance(sae, dict) or sae.get(TARGET) is not None:
         return sae
-    if sae.get(TARGET) is None:
-        return {**sae, TARGET: {"choice": list(study.l0)}}
-    if study.sweep is not None:
-        raise InvalidInput([Problem("the study's sweep says which L0s to reach; say it in one place only", f"sae.{TARGET}")])
-    return sae
+    return {**sae, TARGET: {"choice": list(study.l0)}}
 
 
 def is_open(parameter: Parameter) -> bool:
