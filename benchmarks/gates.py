@@ -22,16 +22,22 @@ from benchmarks.grid import Row, run_grid
 
 RECIPES = (
     "relu_l1",
+    "relu_l1_april",
     "relu_sqrt",
+    "relu_p_annealed",
     "prolu",
     "gated",
     "gated_ri_l1",
     "jumprelu",
+    "jumprelu_tanh",
     "topk",
+    "abs_topk",
+    "groupmax",
     "batch_topk",
+    "feature_choice",
     "matryoshka_batch_topk",
 )
-LEVELS, SEEDS, RATES, TUNED_AT = (8, 16, 32, 64), (0, 1, 2), (0.0015, 0.003, 0.006), (16,)
+LEVELS, SEEDS, RATES, TUNED_AT = (8, 16, 32, 64), (0, 1, 2), (0.0015, 0.003, 0.006, 0.012), (16,)
 WIDTH, TOKENS, BATCH = 512, 1_000_000, 512
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "studies" / "gates"

@@ -30,6 +30,12 @@ ORDERINGS = (
     ("gated", "gated_ri_l1", "Gated slightly better than its RI-L1 variant (its authors)"),
     ("prolu", "relu_sqrt", "ProLU better than ReLU with a square root (ProLU post)"),
     ("relu_sqrt", "relu_l1", "the square root better than L1 (ProLU post)"),
+    ("relu_p_annealed", "relu_l1", "annealing p better than L1 (p-annealing paper)"),
+    ("relu_p_annealed", "gated", "annealing p about as good as Gated (p-annealing paper)"),
+    ("abs_topk", "topk", "AbsTopK better than TopK (AbsTopK paper)"),
+    ("topk", "groupmax", "TopK better than GroupMax"),
+    ("feature_choice", "topk", "Feature Choice better than TopK (its paper)"),
+    ("jumprelu", "jumprelu_tanh", "JumpReLU with L0 rebuilds better than with tanh"),
     ("batch_topk", "matryoshka_batch_topk", "BatchTopK rebuilds better than Matryoshka (SAEBench)"),
 )
 """First rebuilds better than second, as published."""

@@ -149,10 +149,13 @@ class SAE(nn.Module):
                 signals[code] = self.cutoffs[call.key](signals[code])
         return signals, state
 
-    def forward(self, inputs: dict[str, Tensor], progress: Tensor, noise: Signals | None = None) -> tuple[Tensor, Signals, State]:
+    def forward(
+        self, inputs: dict[str, Tensor], progress: Tensor, noise: Signals | None = None, rate: Tensor | None = None
+    ) -> tuple[Tensor, Signals, State]:
         """Computes the loss of one batch of raw activations.
 
-        Shapes: each input [batch, model]; `progress` zero-dimensional, share of the run done; `noise` as `noise()` says.
+        Shapes: each input [batch, model]; `progress` zero-dimensional, share of the run done; `noise` as `noise()` says; `rate`
+        zero-dimensional, multiplier of the learning rate at this step (one if it is left out).
 
         Returns:
             The loss, its terms by label (weighted), and new state by buffer name.
@@ -169,8 +172,9 @@ class SAE(nn.Module):
             key = _key(dictionary.name)
             state[f"idle.{key}.rows"] = self._idle(key).after(counted[dictionary.name])
         if self.controller is not None:
+            rate = progress.new_ones(()) if rate is None else rate
             l0 = torch.stack([(code != 0).sum(-1).to(progress.dtype).mean() for code in counted.values()]).sum() + self.graph.dense_rank
-            state |= {f"controller.{name}": value for name, value in self.controller(l0, progress).items()}
+            state |= {f"controller.{name}": value for name, value in self.controller(l0, progress, rate).items()}
         total = torch.stack(list(terms.values())).sum()
         return total, terms, state
 

@@ -67,7 +67,7 @@ def steps_of(member: Member, steps: int) -> None:
         progress = torch.tensor(member.step / member.total_steps, **numbers)
         noise = noise_of(member.sae, training.seed, member.step, training.batch, **numbers)
         with computing(member.precision, device):
-            loss, terms, state = member.sae(member.batches.at(member.step), progress, noise)
+            loss, terms, state = member.sae(member.batches.at(member.step), progress, noise, rules.schedule(progress))
         gradients = torch.autograd.grad(loss, leaves, materialize_grads=True)
         count = torch.tensor(float(member.step + 1), **numbers)
         update(rules, parameters, dict(zip(parameters, gradients)), member.moments, count, progress)

@@ -72,13 +72,14 @@ class _Stack:
         sample = next(iter(data.values()))
         count = len(self.members)
         seeds = {member.batches.seed for member in self.members}
-        step_of = vmap(self._one, in_dims=(0, 0, None if len(seeds) == 1 else 0, 0, 0))
+        step_of = vmap(self._one, in_dims=(0, 0, None if len(seeds) == 1 else 0, 0, 0, 0))
         terms: dict[str, Tensor] = {}
         for step in range(self.first.step, self.first.step + steps):
             progress = sample.new_full((count,), step / self.first.total_steps)
+            rate = self.rules.schedule(progress)
             with computing(self.first.precision, sample.device):
                 batch, noise = self._batch(step, shared=len(seeds) == 1), self._noise(step, sample)
-                losses, terms, state = step_of({**leaves, **fixed}, self.buffers, batch, progress, noise)
+                losses, terms, state = step_of({**leaves, **fixed}, self.buffers, batch, progress, noise, rate)
             gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
             number = sample.new_full((count,), float(step + 1))
             update(self.rules, data, dict(zip(data, gradients)), self.moments, number, progress)
@@ -87,8 +88,8 @@ class _Stack:
                     self.buffers[name].copy_(value)
         self._write_back(steps, terms)
 
-    def _one(self, parameters: Tensors, buffers: Tensors, inputs: Tensors, progress: Tensor, noise: Tensors) -> Any:
-        return functional_call(self.program, (parameters, buffers), (inputs, progress, noise))
+    def _one(self, parameters: Tensors, buffers: Tensors, inputs: Tensors, progress: Tensor, noise: Tensors, rate: Tensor) -> Any:
+        return functional_call(self.program, (parameters, buffers), (inputs, progress, noise, rate))
 
     def _noise(self, step: int, sample: Tensor) -> Tensors:
         numbers = {"dtype": sample.dtype, "device": sample.device}

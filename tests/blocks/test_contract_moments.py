@@ -55,15 +55,17 @@ def test_a_controller_equals_its_reference_alone_and_stacked(kind: str):
     members = _members(kind)
     l0 = [40.0, 30.0, 22.0, 9.0, 6.0, 5.0, 7.0, 11.0]
     progress = [step / len(l0) for step in range(len(l0))]
-    expected = [example(kind).reference(settings, {"l0": l0, "progress": progress}, {})["strength"] for settings, _ in members]
+    rate = [0.0, 0.5, 1.0, 1.0, 1.0, 0.75, 0.5, 0.01]
+    ports = {"l0": l0, "progress": progress, "rate": rate}
+    expected = [example(kind).reference(settings, ports, {})["strength"] for settings, _ in members]
     program, state = members[0][1], {name: torch.stack([getattr(m, name) for _, m in members]) for name in members[0][1].states}
     settings = {name: torch.stack([getattr(m, name) for _, m in members]) for name in program.settings}
-    for step, (count, share) in enumerate(zip(l0, progress)):
+    for step, numbers in enumerate(zip(l0, progress, rate)):
+        given = tuple(map(torch.tensor, numbers))
         for (_, block), wanted in zip(members, expected):
-            for name, value in block(torch.tensor(count), torch.tensor(share)).items():
+            for name, value in block(*given).items():
                 getattr(block, name).copy_(value)
             same(block.strength, wanted[step])
-        given = (torch.tensor(count), torch.tensor(share))
         state = vmap(lambda buffers: functional_call(program, buffers, given))({**settings, **state})  # noqa: B023
         same(state["strength"], [wanted[step] for wanted in expected])
 

@@ -19,8 +19,8 @@ class Controller(Block, abstract=True):
     default_kind = "l0_controller"
     wanted: float
 
-    def forward(self, l0: Float[Tensor, ""], progress: Float[Tensor, ""]) -> Out:
-        """Returns new state after a batch of effective L0 `l0` (in training), at `progress` of the run."""
+    def forward(self, l0: Float[Tensor, ""], progress: Float[Tensor, ""], rate: Float[Tensor, ""]) -> Out:
+        """Returns new state after a batch of effective L0 `l0` (in training), at `progress` of the run and learning-rate multiplier `rate`."""
         raise NotImplementedError  # abstract
 
     def steps(self, total_steps: int) -> list[int]:

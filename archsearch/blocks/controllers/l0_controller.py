@@ -32,6 +32,9 @@ class L0Controller(Controller):
     once would kill latents for good (log penalty at L0 16 on the bundled model: 91% dead without, 69% with). An integral that outruns
     what it steers makes L0 swing: with 20 and a proportional part of 0.5, jumprelu asked for 8 ended at 9.8, with these defaults at 7.9.
 
+    As the learning rate falls, penalties have less and less say, and L0 drifts (up by 8 to 14% at L0 64 with high rates). Both parts
+    therefore grow as the rate falls below its highest so far, by at most `boost`.
+
     Batches are rows the SAE trains on, some seen before, and the gate as it is in training. At `check_frac` of the run the L0 at inference
     on calibrate rows is measured, and from there on the error is counted with the ratio found.
 
@@ -49,6 +52,7 @@ class L0Controller(Controller):
             [0.5, 0.75, 0.9],
             description="Moments at which L0 is measured at inference on calibrate rows (shares of the run); none: steer by batches.",
         )
+        boost: float = Field(5.0, ge=1, description="Most that both parts grow by as the learning rate falls (factor).")
         memory: int = Field(10, ge=1, description="Batches the running mean of L0 remembers (count).")
 
     paper = None
@@ -58,7 +62,7 @@ class L0Controller(Controller):
     def __init__(self, spec: Spec):
         super().__init__()
         self.wanted, self.check_frac = spec.l0, tuple(spec.check_frac)
-        for name in ("l0", "proportional", "integral", "approach_frac"):
+        for name in ("l0", "proportional", "integral", "approach_frac", "boost"):
             self.setting(name, float(getattr(spec, name)))
         self.setting("memory", spec.memory)
         self.state("strength", torch.ones(()))
@@ -68,9 +72,12 @@ class L0Controller(Controller):
         self.state("total", torch.zeros(()))
         self.state("before", torch.zeros(()))  # progress at the step before
         self.state("seen", torch.zeros(()))
+        self.state("highest", torch.zeros(()))  # learning-rate multiplier so far
 
-    def forward(self, l0: Float[Tensor, ""], progress: Float[Tensor, ""]) -> Out:
-        l0, progress = (value.to(self.mean.dtype) for value in (l0, progress))
+    def forward(self, l0: Float[Tensor, ""], progress: Float[Tensor, ""], rate: Float[Tensor, ""]) -> Out:
+        l0, progress, rate = (value.to(self.mean.dtype) for value in (l0, progress, rate))
+        highest = torch.maximum(self.highest, rate)
+        gain = (highest / rate.clamp(min=1e-12)).clamp(min=1).minimum(self.boost)
         seen = self.seen + 1
         mean = self.mean + (l0 - self.mean) / torch.minimum(seen, self.memory.to(seen.dtype))
         first = torch.where(self.seen > 0, self.first, l0.clamp(min=1e-3))
@@ -78,9 +85,10 @@ class L0Controller(Controller):
         aim = self.l0.log() + left * (first / self.l0).log()
         error = (mean.clamp(min=1e-3).log() + self.offset - aim).clamp(-1, 1)
         bound = LIMIT * math.log(10)
-        total = (self.total + self.integral * error * (progress - self.before)).clamp(-bound, bound)
-        strength = (self.proportional * error + total).exp()
-        return Out(strength=strength, mean=mean, first=first, offset=self.offset.clone(), total=total, before=progress.clone(), seen=seen)
+        total = (self.total + gain * self.integral * error * (progress - self.before)).clamp(-bound, bound)
+        strength = (gain * self.proportional * error + total).exp()
+        kept = {"offset": self.offset.clone(), "before": progress.clone()}
+        return Out(strength=strength, mean=mean, first=first, total=total, seen=seen, highest=highest, **kept)
 
     def steps(self, total_steps: int) -> list[int]:
         found = [round(share * total_steps) for share in sorted(self.check_frac)]
