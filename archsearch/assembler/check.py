@@ -9,15 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from archsearch.assembler.build import assemble
+from archsearch.assembler.build import Assembly, assemble
 from archsearch.assembler.parse import parse
 from archsearch.assembler.reach import Count, Reach, counts_of, distinct_values, l0_range
+from archsearch.assembler.requested import check_written
 from archsearch.blocks.catalogue import Catalogue, catalogue
 from archsearch.errors import InvalidInput, Problem, nearest
 from archsearch.spec.hashes import canonical
 from archsearch.spec.space import TARGET, Space, at_levels, corners
 from archsearch.spec.template import Filled, Template
 from archsearch.spec.yaml import dotted, located
+
+EARLY_RUNG, SHORT_RUN = 200, 1000
+"""Steps under which a rung, and a run, say too little to stop anybody by (counts)."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ def check_space(
     check = _Check(space, model, blocks)
     check.template(space.template, fills, seed)
     check.note_sweep()
+    check.note_ladder()
     trees, problems = _baselines(space, recipes, names)
     for place, tree in trees.items():
         try:
@@ -108,6 +113,7 @@ class _Check:
         self.swept: list[str | None] = []
         self.notes: list[str] = []
         self._structures: list[tuple[dict[str, Any], str | None]] = []
+        self._lengths: list[tuple[int, float]] = []  # steps of the run, and the share of it after which it is settled
 
     def template(self, template: Template, fills: int, seed: int) -> None:
         """Checks every corner and some random fills of one template."""
@@ -125,15 +131,17 @@ class _Check:
         for index, filled in enumerate([*known, *drawn]):
             structure = {name: value for name, value in filled.params.items() if name in discrete}
             seen.append(structure)
-            problems, spec, hole = self._document(filled)
+            problems, built, hole = self._document(filled)
             found += [_Found(problem, structure) for problem in problems]
-            if spec is not None:
+            if built is not None:
                 self._structures.append((structure, hole))
-            if spec is not None and index < len(known):  # corners hold both ends of every range, random fills may not
-                for path, low, high, width in counts_of(spec.graph, "graph", spec.width, self.blocks, self.fields):
+                self._lengths.append((built.receipt.steps, built.receipt.settled_frac))
+            if built is not None and index < len(known):  # corners hold both ends of every range, random fills may not
+                for path, low, high, width in counts_of(built.spec.graph, "graph", built.spec.width, self.blocks, self.fields):
                     place = filled.locate(path)
                     counts.setdefault(place, Count(place, structure)).widen(low, high, width)
-                reach.setdefault(canonical(structure), Reach(structure)).widen(l0_range(spec, self.blocks), filled, hole)
+                known_range = l0_range(built.spec, self.blocks, built.receipt.dense_rank)
+                reach.setdefault(canonical(structure), Reach(structure)).widen(known_range, filled, hole)
         found += [_Found(problem, r.structure) for r in reach.values() if (problem := r.problem(self.space.study.band))]
         found += [_Found(problem, count.structure) for count in counts.values() if (problem := count.problem())]
         self.problems += _distinct(found, seen, template)
@@ -156,11 +164,27 @@ class _Check:
             what = f"no sparsity setting is open {which}: such a structure is trained once, not at {sweep} levels"
             self.notes.append(f"{what}; open one ({', '.join(sorted({f'{kind}.{field}' for kind, field in self.fields.items()}))})")
 
-    def _document(self, filled: Filled) -> tuple[list[Problem], Any, str | None]:
-        """Returns the problems of one document, and its spec and the hole it is swept over where there is none."""
+    def note_ladder(self) -> None:
+        """Notes rungs that come too early to say anything, or at which nobody is judged; refuses one before the first step."""
+        ladder = self.space.study.ladder
+        if ladder is None or not self._lengths:
+            return
+        steps = min(steps for steps, _ in self._lengths)
+        if round(ladder.rungs[0] * steps) < 1:
+            what = f"the first rung, {ladder.rungs[0]:g} of {steps} steps, comes before the first step"
+            self.problems.append(Problem(what, "study.ladder.rungs"))
+        elif steps < SHORT_RUN or ladder.rungs[0] * steps < EARLY_RUNG:
+            early = f"the first rung comes after {round(ladder.rungs[0] * steps)} of {steps} steps"
+            self.notes.append(f"ladder: {early}; before {EARLY_RUNG}, or in runs under {SHORT_RUN}, numbers say little about the end")
+        if all(settled > ladder.rungs[-1] for _, settled in self._lengths):
+            self.notes.append("ladder: every SAE is ramped beyond the last rung (receipt: settled_frac), so none is ever judged")
+
+    def _document(self, filled: Filled) -> tuple[list[Problem], Assembly | None, str | None]:
+        """Returns the problems of one document, and what was built of it and the hole it is swept over where there is none."""
         try:
-            spec = parse(filled.document, self.blocks)
-            assemble(spec, model=self.model, device="meta", blocks=self.blocks)
+            if TARGET not in filled.params:
+                check_written(filled.document, self.blocks)
+            built = assemble(parse(filled.document, self.blocks), model=self.model, device="meta", blocks=self.blocks)
         except InvalidInput as error:
             return [replace(p, path=filled.locate(p.path)) for p in error.problems], None, None
         self.assembled += 1
@@ -169,7 +193,7 @@ class _Check:
         except InvalidInput as error:
             return error.problems, None, None
         self.swept.append(hole)
-        return [], spec, hole
+        return [], built, hole
 
 
 class _Random:

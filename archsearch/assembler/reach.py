@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from archsearch.assembler.parse import parse_graph
+from archsearch.assembler.validate import parse_graph
 from archsearch.blocks.catalogue import Catalogue
 from archsearch.errors import Problem
 from archsearch.spec.block import NestedSpec
@@ -92,13 +92,16 @@ def distinct_values(hole: Any) -> int | None:
     return hole.high - hole.low + 1 if isinstance(hole, IntHole) else None
 
 
-def l0_range(spec: Any, blocks: Catalogue) -> tuple[float, float] | None:
-    """Returns the range of effective L0 of all gates together, or None where one of them cannot tell without training."""
+def l0_range(spec: Any, blocks: Catalogue, rank: int) -> tuple[float, float] | None:
+    """Returns the range of effective L0 of all gates together, or None where one of them cannot tell without training.
+
+    `rank`: that of paths past the codes, which comes on top.
+    """
     ranges = [_range_of(gate, blocks) for gate in _gates(spec.graph, "graph", blocks)]
     known = [found for found in ranges if found is not None]
     if not ranges or len(known) < len(ranges):
         return None
-    return sum(low for low, _ in known), sum(high for _, high in known)
+    return sum(low for low, _ in known) + rank, sum(high for _, high in known) + rank
 
 
 def _range_of(spec: Any, blocks: Catalogue) -> tuple[float, float] | None:

@@ -21,7 +21,8 @@ class Receipt:
 
     `arch`: hash of the architecture; `structure`: hash of what a cohort must share to be stacked; `parameters`: learned numbers (count);
     `flops`: of one row's forward pass; `steps`: optimizer steps of the run; `events`: steps at which something happens, by name;
-    `width`: latents; `dense_rank`: rank that bypasses every code, charged to effective L0; `blocks`: resolved blocks by label.
+    `settled_frac`: share of the run after which nothing is ramped any more; `width`: latents; `dense_rank`: rank that bypasses every
+    code, charged to effective L0; `blocks`: resolved blocks by label.
     """
 
     arch: str
@@ -30,6 +31,7 @@ class Receipt:
     flops: int
     steps: int
     events: dict[str, list[int]]
+    settled_frac: float
     width: int
     dense_rank: int
     blocks: dict[str, Any]
@@ -62,6 +64,7 @@ def write_receipt(spec: Any, graph: Graph, sae: Any, revival: Revival | None, ru
         flops=sum(node.item.block.flops(node.spec, node.sizes) for node in graph.nodes.values()),
         steps=steps,
         events=events,
+        settled_frac=_settled(spec, graph, revival, sae.controller),
         width=graph.width,
         dense_rank=graph.dense_rank,
         blocks=nodes,
@@ -91,6 +94,16 @@ def _events(spec: Any, graph: Graph, steps: int, revival: Revival | None, contro
     if problems:
         raise AssemblyError(problems)
     return events
+
+
+def _settled(spec: Any, graph: Graph, revival: Revival | None, controller: Controller | None) -> float:
+    """Returns the share of the run after which no block moves anything over the run any more."""
+    found = [node.item.block.settled_frac(node.spec) for node in graph.nodes.values()]
+    if revival is not None:
+        found.append(revival.settled_frac(spec.revival))
+    if controller is not None:
+        found.append(controller.settled_frac(spec.controller))
+    return max(found, default=0.0)
 
 
 def _lengths(spec: Any, graph: Graph) -> list[tuple[str, Any]]:

@@ -1,23 +1,29 @@
 """A requested L0: `target_l0: 32` in a spec, turned into what brings that SAE there.
 
-Gates that keep a count are given it (several share it in the proportion of their counts); losses that hold an L0 of their own are given it;
-for every other gate a controller steers the penalties. Blocks say which setting of theirs is an L0 (`Block.l0_setting`).
+Gates that keep a count are given it (several share it in the proportion of their counts), and so are losses that hold an L0 of their own,
+less the rank of paths past the codes; for every other gate a controller steers the penalties. Blocks say which setting of theirs is an L0
+(`Block.l0_setting`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
+from archsearch.assembler.validate import validate
+from archsearch.assembler.wired import wire
 from archsearch.blocks.catalogue import Catalogue
 from archsearch.errors import InvalidInput, Problem
 
 FIELD = "target_l0"
 """The field of an SAE spec."""
+
+ANY_WIDTH = 2**31
+"""Stands for the width of the activations, which no document says."""
 
 Entry = dict[str, Any]
 
@@ -34,17 +40,17 @@ def at_requested_l0(document: Any, blocks: Catalogue) -> Any:
     document = _copied(document)
     del document[FIELD]
     gates = list(_gates(document.get("graph"), blocks))
-    _possible(document, wanted, blocks)
     counts = [entry for entry in gates if blocks[entry["kind"]].l0_setting]
     losses = list(_entries(document.get("losses"), blocks))
-    for entry in losses:
-        setting = blocks[entry["kind"]].l0_setting
-        if setting:
-            entry[setting] = wanted
+    targets = [entry for entry in losses if blocks[entry["kind"]].l0_setting]
+    rank = _dense_rank(document, blocks) if counts or targets else 0  # a controller counts it by itself
+    _possible(document, wanted, rank, blocks)
+    for entry in targets:
+        entry[blocks[entry["kind"]].l0_setting] = wanted - rank
     if gates and len(counts) == len(gates):
-        _share(counts, wanted, blocks)
+        _share(counts, wanted - rank, blocks)
     elif any(blocks[entry["kind"]].sparsity for entry in losses):
-        _room(counts, wanted, blocks)
+        _room(counts, wanted - rank, blocks)
         controller = document.get("controller") or {}
         controller = {"kind": controller} if isinstance(controller, str) else controller
         document["controller"] = {"kind": _steering(blocks), **controller, "l0": wanted}
@@ -54,6 +60,34 @@ def at_requested_l0(document: Any, blocks: Catalogue) -> Any:
     return document
 
 
+def check_written(document: Any, blocks: Catalogue) -> None:
+    """Refuses a document whose user asks for two L0s: `target_l0`, and another one in a controller or a term of the loss.
+
+    For documents as they were written; where a sweep fills `target_l0` in, it takes the place of all others.
+
+    Raises:
+        InvalidInput: naming both.
+    """
+    wanted = document.get(FIELD) if isinstance(document, dict) else None
+    if wanted is None:
+        return
+    places = [("controller", document.get("controller")), *((f"losses.{label}", term) for label, term in _items(document.get("losses")))]
+    problems = []
+    for place, entry in places:
+        block = blocks.blocks.get(str(entry.get("kind"))) if isinstance(entry, dict) else None
+        setting = block.l0_setting if block is not None else ""
+        if setting and entry.get(setting) not in (None, wanted):
+            path = f"{place}.{setting}"
+            what = f"two L0s are asked for, {path} {entry[setting]!r} and {FIELD} {wanted!r}; say it in one place only"
+            problems.append(Problem(what, path))
+    if problems:
+        raise InvalidInput(problems)
+
+
+def _items(node: Any) -> Iterable[tuple[str, Any]]:
+    return node.items() if isinstance(node, dict) else ()
+
+
 def _copied(node: Any) -> Any:
     """Returns plain data with no part in common with itself: an anchor of YAML may put one mapping in two places."""
     if isinstance(node, dict):
@@ -61,15 +95,36 @@ def _copied(node: Any) -> Any:
     return [_copied(value) for value in node] if isinstance(node, list) else node
 
 
-def _possible(document: dict[str, Any], wanted: float, blocks: Catalogue) -> None:
-    """Refuses an L0 above the number of latents.
+def _dense_rank(document: Entry, blocks: Catalogue) -> int:
+    """Returns the rank of what flows past every code, `ANY_WIDTH` at least where it is that of the activations.
+
+    Zero for what is no legal SAE: what is wrong with it is said when it is parsed and assembled.
+    """
+    document = _copied(document)
+    for entry in _gates(document.get("graph"), blocks):
+        if setting := blocks[entry["kind"]].l0_setting:
+            entry[setting] = 1  # legal everywhere, and the rank does not depend on it
+    spec = validate(blocks.grammar.of_sae, document, "", [])
+    try:
+        return wire(spec, ANY_WIDTH, blocks).dense_rank if spec is not None else 0
+    except InvalidInput:
+        return 0
+
+
+def _possible(document: Entry, wanted: float, rank: int, blocks: Catalogue) -> None:
+    """Refuses an L0 that paths past the codes use up, or that the latents there are cannot reach.
 
     Raises:
-        InvalidInput: there are fewer latents.
+        InvalidInput: naming the rank, or the number of latents.
     """
+    if rank and wanted - rank < 1:
+        which = "the rank of the activations" if rank >= ANY_WIDTH else f"rank {rank}"
+        what = f"paths past the codes have {which}, which counts as L0: of {wanted:g} nothing is left for the gates"
+        raise InvalidInput([Problem(f"{what}; narrow or leave out the paths, or ask for more", FIELD)])
     widths = list(_widths(document.get("graph"), document.get("width"), blocks))
-    if widths and all(isinstance(width, int) for width in widths) and wanted > sum(widths):
-        raise InvalidInput([Problem(f"must be at most the number of latents ({sum(widths)}); got {wanted:g}", FIELD)])
+    if widths and all(isinstance(width, int) for width in widths) and wanted - rank > sum(widths):
+        most = f"the number of latents ({sum(widths)})" + (f" and the rank of paths past them ({rank})" if rank else "")
+        raise InvalidInput([Problem(f"must be at most {most}; got {wanted:g}", FIELD)])
 
 
 def _widths(graph: Any, width: Any, blocks: Catalogue) -> Iterator[Any]:
@@ -87,9 +142,8 @@ def _room(counts: list[Entry], wanted: float, blocks: Catalogue) -> None:
     """
     kept = _counts(counts, blocks)
     if kept and sum(kept) >= wanted:
-        what = (
-            f"gates that keep a count keep {sum(kept):g} already, so that nothing is left for the others; lower the counts, or ask for more"
-        )
+        what = f"gates that keep a count keep {sum(kept):g} already, so that nothing is left for the others"
+        what = f"{what}; lower the counts, or ask for more"
         raise InvalidInput([Problem(what, FIELD)])
 
 

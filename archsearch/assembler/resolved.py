@@ -6,7 +6,7 @@ from typing import Any
 
 from archsearch.assembler.build import Assembly
 from archsearch.assembler.graph import Node
-from archsearch.assembler.parse import parse_graph
+from archsearch.assembler.validate import parse_graph
 from archsearch.blocks.catalogue import Catalogue, catalogue
 from archsearch.spec.block import NestedSpec
 

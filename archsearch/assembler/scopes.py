@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from archsearch.assembler.parse import parse_graph
+from archsearch.assembler.validate import parse_graph
 from archsearch.blocks._block import StepBlock
 from archsearch.blocks.catalogue import Catalogue
 from archsearch.errors import AssemblyError, Problem

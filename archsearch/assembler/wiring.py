@@ -172,23 +172,42 @@ def by_position(item: Item, port: Port, names: Names) -> str | None:
 
 def by_dictionary(
     node: Node, name: str, port: Port, dictionaries: list[Dictionary], nodes: dict[str, Node], outputs: dict[str, str]
-) -> str | None:
-    """Returns the signal of an unwired port that belongs to the block's dictionary, or None where there is none.
+) -> tuple[str, bool] | None:
+    """Returns the signal of an unwired port that belongs to the block's dictionary, and whether a wire that lends it stops the gradient.
+
+    None where there is no such signal.
 
     Raises:
         AssemblyError: several signals would do.
     """
     if port.default == "output":
-        found = list(outputs.values())
+        named = list(outputs.values())
     else:
-        found = [signal for dictionary in _eligible(node, port, dictionaries, nodes) for signal in _signals(port, dictionary, nodes)]
-    if len(set(found)) > 1:
-        found = [_source(signal, port, nodes) for signal in found]  # several may be one in the end
-    found = list(dict.fromkeys(found))
+        named = [signal for dictionary in _eligible(node, port, dictionaries, nodes) for signal in _signals(port, dictionary, nodes)]
+    found = _lent_for(named, port, nodes, far=False)
     if len(found) > 1:
-        what = f"port {name!r} could read any of {found}; say which (`from: {{{name}: ...}}`)"
+        found = _lent_for(named, port, nodes, far=True)  # several may be one in the end
+    if len(found) > 1:
+        what = f"port {name!r} could read any of {list(found)}; say which (`from: {{{name}: ...}}`)"
         raise AssemblyError([Problem(what, node.item.path)])
-    return found[0] if found else None
+    return next(iter(found.items()), None)
+
+
+def _lent_for(signals: list[str], port: Port, nodes: dict[str, Node], far: bool) -> dict[str, bool]:
+    """Returns what signals stand for, as far as the types on the way are those of the port, and whether every way there stops the gradient.
+
+    One wire is followed, or all (`far`) up to the block that owns the parameter.
+    """
+    found: dict[str, bool] = {}
+    for signal in signals:
+        seen, stopped = {signal}, False  # a ring is refused once every wire stands
+        while (wire := lent(signal, nodes)) and wire.signal not in seen and type_of(wire.signal, nodes) in port.types:
+            signal, stopped = wire.signal, stopped or wire.detach
+            seen.add(signal)
+            if not far:
+                break
+        found[signal] = found.get(signal, True) and stopped
+    return found
 
 
 def _eligible(node: Node, port: Port, dictionaries: list[Dictionary], nodes: dict[str, Node]) -> list[Dictionary]:
@@ -244,32 +263,17 @@ def _signals(port: Port, dictionary: Dictionary, nodes: dict[str, Node]) -> list
         return [f"{gate.label}.{out}" for out, type in gate.item.block.shared(gate.spec).items() if type is Signal.THRESHOLD]
     if Signal.IDLE in port.types:
         return [f"{gate.label}.{IDLE}"]
-    found = []
-    for label in dictionary.decoders:
-        for output, type in nodes[label].item.block.shared(nodes[label].spec).items():
-            if type in port.types:
-                signal = f"{label}.{output}"
-                wired = borrowed(signal, nodes)
-                found.append(wired if wired is not None and type_of(wired, nodes) in port.types else signal)
-    return found
+    shared = ((label, nodes[label].item.block.shared(nodes[label].spec)) for label in dictionary.decoders)
+    return [f"{label}.{output}" for label, outputs in shared for output, type in outputs.items() if type in port.types]
 
 
-def _source(signal: str, port: Port, nodes: dict[str, Node]) -> str:
-    """Follows a parameter signal to the block that owns it, as far as the types on the way are those of the port."""
-    seen = {signal}  # a ring is refused once every wire stands
-    while (wired := borrowed(signal, nodes)) is not None and wired not in seen and type_of(wired, nodes) in port.types:
-        signal = wired
-        seen.add(signal)
-    return signal
-
-
-def borrowed(signal: str, nodes: dict[str, Node]) -> str | None:
-    """Returns the signal that a parameter signal stands for: a port of the same name that is wired makes it another block's."""
+def lent(signal: str, nodes: dict[str, Node]) -> ResolvedWire | None:
+    """Returns the wire that lends a parameter signal: a port of the same name that is wired makes it another block's."""
     label, _, output = signal.rpartition(".")
     node = nodes.get(label)
     if node is None or output not in node.item.block.shared(node.spec) or not node.wires.get(output):
         return None
-    return node.wires[output][0].signal
+    return node.wires[output][0]
 
 
 def type_of(signal: str, nodes: dict[str, Node]) -> Signal | None:

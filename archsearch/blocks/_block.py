@@ -60,6 +60,14 @@ class Block(nn.Module):
         # Settings, states and parameters are registered by name; a checker cannot see them.
         def __getattr__(self, name: str) -> Any: ...
 
+    @classmethod
+    def settled_frac(cls, spec: Any) -> float:
+        """Returns the share of the run (0 to 1) after which nothing that this block moves over a run moves any more.
+
+        Before it an SAE's numbers say little about how it ends: it is neither stopped nor used to stop others.
+        """
+        return 0.0
+
     def setting(self, name: str, value: float | int) -> None:
         """Registers a numeric setting that keeps shapes: a zero-dimensional buffer, so members with other values share the program."""
         dtype = torch.int64 if isinstance(value, int) else torch.get_default_dtype()

@@ -30,10 +30,15 @@ def ramp(progress: Tensor, start: Number, end: Number, over_frac: Number, shape:
 
 
 class KSpec(StepSpec):
-    """Settings of a gate whose count of latents kept, `k`, may start elsewhere than it ends."""
+    """Settings of a gate whose count of latents kept, `k`, may start elsewhere than it ends.
+
+    The two may be equal, and the ramp flat: a sweep over `k` passes `k_start` on its way.
+    """
 
     k: int
-    k_start: int | None = Field(None, ge=1, description="Latents kept per row when the run begins (count); null: k from the start.")
+    k_start: int | None = Field(
+        None, ge=1, description="Latents kept per row when the run begins (count); null, or the same as k: k from the start."
+    )
     anneal_frac: float | None = Field(None, gt=0, le=1, description="Share of the run over which k_start becomes k (0 to 1).")
     anneal: Shape = Field("linear", description="Path from k_start to k: equal differences, or equal ratios, in equal times.")
 
@@ -43,8 +48,6 @@ class KSpec(StepSpec):
             return refuse_unused(self, ("anneal_frac", "anneal"), "k_start: null")
         if self.anneal_frac is None:
             raise ValueError("k_start needs anneal_frac, the share of the run over which it becomes k")
-        if self.k_start == self.k:
-            raise ValueError(f"k_start must differ from k; both are {self.k!r}: leave k_start out")
         return self
 
     def k_given(self) -> dict[str, Given]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from operator import or_
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, create_model
+from pydantic import BeforeValidator, Field, TypeAdapter, create_model
 
 from archsearch.spec.block import BlockSpec, SpecModel
 
@@ -51,6 +51,16 @@ class Grammar:
     sae: type[Any]
     graph: Any
     slots: Mapping[str, Mapping[str, type[BlockSpec]]]
+
+    @cached_property
+    def of_sae(self) -> TypeAdapter[Any]:
+        """What validates an SAE spec."""
+        return TypeAdapter(self.sae)
+
+    @cached_property
+    def of_graph(self) -> TypeAdapter[Any]:
+        """What validates a `graph:` mapping."""
+        return TypeAdapter(self.graph)
 
     def slot_of(self, kind: str) -> str | None:
         """Returns the slot a kind belongs to."""

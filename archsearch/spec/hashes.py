@@ -21,6 +21,7 @@ from pydantic import BaseModel
 Nodes = Mapping[str, Mapping[str, Any]]
 """Blocks by label: `{kind, settings, inputs: {port: [(signal, detach), ...]}}`; a signal is `label.output` or an input's name."""
 
+_SPELLING = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 _DIGITS = 6
 _TAGS = ("kind", "source")
 """Fields that say which class a mapping is: written even where they are the default."""
@@ -33,7 +34,7 @@ def canonical(data: Any) -> str:
         ValueError: a number that is not finite.
         TypeError: something that is not plain data.
     """
-    return json.dumps(_canonical(data), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _SPELLING.encode(_canonical(data))
 
 
 def _canonical(value: Any) -> Any:
@@ -54,7 +55,11 @@ def _canonical(value: Any) -> Any:
 
 def digest(data: Any) -> str:
     """Returns the hash of plain data: 16 hex digits of SHA-256 over its canonical JSON."""
-    return hashlib.sha256(canonical(data).encode()).hexdigest()[:16]
+    return _short(canonical(data))
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def written(model: BaseModel) -> dict[str, Any]:
@@ -153,8 +158,8 @@ def _colours(nodes: Nodes) -> dict[str, str]:
     """
     own = {label: canonical([node["kind"], node["settings"]]) for label, node in nodes.items()}
     colours = {label: digest(text) for label, text in own.items()}
-    for _ in nodes:
-        colours = {label: digest([own[label], _seen(nodes[label], colours)]) for label in nodes}
+    for _ in nodes:  # nothing here holds a number, so that one spelling is had without looking for any
+        colours = {label: _short(_SPELLING.encode([own[label], _seen(nodes[label], colours)])) for label in nodes}
     return colours
 
 

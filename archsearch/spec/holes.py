@@ -176,7 +176,7 @@ def _read_range(word: str, node: dict[str, Any], path: Key, problems: list[Probl
     bounds, log = node[word], node.get("log", False)
     example = "{int: [4, 64]}" if whole else "{float: [0.1, 10]}"
     types = (int,) if whole else (int, float)
-    if not isinstance(bounds, list) or len(bounds) != 2 or not all(_is_number(b, types) for b in bounds):
+    if not isinstance(bounds, list) or len(bounds) != 2 or not all(is_number(b, types) for b in bounds):
         kind = "whole numbers" if whole else "numbers"
         problems.append(Problem(f"must be two {kind}, lowest and highest, as in `{example}`; got {bounds!r}", dotted((*path, word))))
         return None
@@ -196,7 +196,8 @@ def _read_range(word: str, node: dict[str, Any], path: Key, problems: list[Probl
     return IntHole(low, high, log) if whole else FloatHole(float(low), float(high), log)
 
 
-def _is_number(value: Any, types: tuple[type, ...]) -> bool:
+def is_number(value: Any, types: tuple[type, ...] = (int, float)) -> bool:
+    """Tells whether `value` is a finite number of one of the types; Python takes true for 1, this does not."""
     return isinstance(value, types) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -242,11 +243,11 @@ def _read_repeat(node: dict[str, Any], path: Key, problems: list[Problem], in_gr
     found = []
     if not in_graph:
         found.append(Problem("`repeat` stands for blocks in a row: it may only be an entry of a `graph:`", dotted(path)))
-    if not _is_number(low, (int,)) or low < 0:
+    if not is_number(low, (int,)) or low < 0:
         found.append(Problem(f"must be a whole number, 0 or more; got {low!r}", dotted((*path, "min"))))
     elif "max" not in node:
         found.append(Problem("a `repeat` must say its `max`", dotted(path)))
-    elif not _is_number(high, (int,)) or high <= low:
+    elif not is_number(high, (int,)) or high <= low:
         found.append(Problem(f"must be a whole number above min ({low!r}); got {high!r}", dotted((*path, "max"))))
     if not isinstance(node["repeat"], (dict, str)):
         found.append(Problem(f"must be a block; got {node['repeat']!r}", dotted((*path, "repeat"))))

@@ -54,6 +54,11 @@ _BOUNDS = {"ge": "must be at least", "gt": "must be above", "le": "must be at mo
 _PATTERNS = {r"^[A-Za-z0-9_-]+$": "may hold letters (a to z, A to Z), digits, `_` and `-` only, and at least one of them"}
 
 
+def _shown(value: Any) -> str:
+    """Returns a value as YAML writes it where Python's word is another."""
+    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else repr(value)
+
+
 def value_words(item: Any) -> str:
     """Words an error about a value: what must hold, and what came."""
     kind, context, value = item["type"], item.get("ctx", {}), item["input"]
@@ -80,7 +85,7 @@ def value_words(item: Any) -> str:
         what = _TYPES[first]
         if value in ("true", "false"):  # `SpecModel` makes truth values words, so that Python does not take them for 0 and 1
             return f"{what}; got {value}"
-    return what if "; got " in what else f"{what}; got {'null' if value is None else repr(value)}"
+    return what if "; got " in what else f"{what}; got {_shown(value)}"
 
 
 def _walk(item: Any, data: Any, model: type[BaseModel]) -> tuple[str, list[str]]:

@@ -12,7 +12,8 @@ from archsearch.errors import InvalidInput, Problem, nearest
 from archsearch.spec.activations import ActivationsSpec, BundledSource
 from archsearch.spec.block import SpecModel
 from archsearch.spec.hashes import digest, written
-from archsearch.spec.holes import ChoiceHole, FloatHole, IntHole, OneOf, Repeat, Suggest
+from archsearch.spec.holes import ChoiceHole, FloatHole, IntHole, OneOf, Repeat, Suggest, is_number
+from archsearch.spec.ladder import LadderSpec
 from archsearch.spec.messages import problems_of
 from archsearch.spec.template import Filled, Parameter, Template
 from archsearch.spec.yaml import Document, Key, load, located
@@ -50,26 +51,24 @@ class L0Sweep(SpecModel):
 
     l0: list[int | float] = Field(min_length=1, description="Effective L0 of each level (latents per row).")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _numbers(cls, data: Any) -> Any:
-        levels = data.get("l0") if isinstance(data, dict) else None
-        if isinstance(levels, list) and any(isinstance(level, (bool, str)) for level in levels):
-            raise ValueError(f"must be numbers; got {levels!r}")  # Python takes true for 1
-        return data
 
-    @model_validator(mode="after")
-    def _levels(self) -> L0Sweep:
-        if any(level <= 0 for level in self.l0) or len(set(self.l0)) != len(self.l0):
-            raise ValueError(f"must be different numbers above 0; got {self.l0!r}")
-        return self
+def _sweep(value: Any) -> Any:
+    """Refuses what is neither a number of levels nor levels of L0, in one sentence for both."""
+    if value is None or isinstance(value, L0Sweep) or (is_number(value) and value >= 1 and value % 1 == 0):
+        return value
+    levels: Any = value.get("l0") if isinstance(value, dict) and len(value) == 1 else None
+    if not isinstance(levels, list) or not levels:
+        raise ValueError("must be a whole number of levels, 1 or more, or a list of L0s, as in `{l0: [8, 16, 32, 64]}`")
+    if not all(is_number(level) and level > 0 for level in levels) or len(set(levels)) < len(levels):
+        raise ValueError(f"must be different numbers above 0; got {levels!r}")
+    return value
 
 
 class StudySpec(SpecModel):
     """How a space is searched."""
 
     trials: int = Field(24, ge=1, description="SAEs trained, each sparsity level counting as one (count).")
-    sweep: Annotated[int, Field(ge=1)] | L0Sweep | None = Field(
+    sweep: Annotated[Annotated[int, Field(ge=1)] | L0Sweep | None, BeforeValidator(_sweep)] = Field(
         None,
         description="Sparsity levels each structure is trained at: `{l0: [8, 16, 32, 64]}` brings each to those, whatever its gate; "
         "a number spreads as many over the hole that moves sparsity. Unset: those L0, or 4 where `sparsity` names a hole.",
@@ -81,10 +80,17 @@ class StudySpec(SpecModel):
         (4, 80), description="Effective L0 a front member may have: lowest, highest (latents per row)."
     )
     seed: int = Field(0, ge=0, description="Seed of the sampler.")
+    ladder: LadderSpec | None = Field(None, description="Stops SAEs that fall behind; unset: all are trained to the end.")
     baseline_asks: int = Field(1, ge=1, description="Draws of the other holes each baseline gets, each swept over sparsity (count).")
     sparsity: str | list[str] | None = Field(
         None, description="Name of the hole swept over, or several for several branches; needed where a structure has two."
     )
+
+    @model_validator(mode="after")
+    def _judged_by_two(self) -> StudySpec:
+        if self.ladder is not None and len(self.objectives) != 2:
+            raise ValueError(f"a ladder judges by two objectives; got {', '.join(self.objectives)}")
+        return self
 
     @property
     def l0(self) -> tuple[int | float, ...]:

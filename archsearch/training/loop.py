@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import torch
+
 from archsearch.training.events import happen
 from archsearch.training.looped import Looped
 from archsearch.training.member import Member
@@ -38,7 +40,7 @@ def train(
         for steps, group in sorted(chunks.items()):
             executor.advance(group, steps, tick)
         for member in waiting:
-            _check(member)
+            _check(member, last=member.step >= _goal(member, until_frac))
             if member.failure is None:
                 happen(member)
 
@@ -53,8 +55,22 @@ def _chunk(member: Member, until_frac: float) -> int:
     return min(next_report, member.next_stop(), _goal(member, until_frac)) - member.step
 
 
-def _check(member: Member) -> None:
+def _check(member: Member, last: bool) -> None:
+    """Notes a member that has diverged: by the loss of its last step, or (`last`) by what that step made of it, which no loss has seen."""
     step, terms = member.history[-1]
-    broken = [name for name, value in terms.items() if not math.isfinite(value)]
+    what, broken = "the loss", [name for name, value in terms.items() if not math.isfinite(value)]
+    if last and not broken:
+        what, broken = "the SAE", _broken(member)
     if broken:
-        member.failure = f"the loss stopped being finite by step {step} ({', '.join(broken)}); a lower learning rate may hold"
+        member.failure = f"{what} stopped being finite by step {step} ({', '.join(broken)}); a lower learning rate may hold"
+
+
+@torch.no_grad()
+def _broken(member: Member) -> list[str]:
+    """Returns the parameters that are not finite; if all are, the codes and outputs that are not, at inference on the last batch."""
+    found = [name.removeprefix("blocks.") for name, value in member.parameters().items() if not value.isfinite().all()]
+    if found:
+        return found
+    graph, signals = member.sae.graph, member.sae.signals(member.sae.scale(member.batches.at(member.step - 1)))
+    given = [*(dictionary.code for dictionary in graph.dictionaries), *graph.outputs.values()]
+    return [name for name in dict.fromkeys(given) if not signals[name].isfinite().all()]

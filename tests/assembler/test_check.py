@@ -160,3 +160,65 @@ def test_a_sweep_that_cannot_be_had_is_noted():
     notes = check(changed("k: {int: [4, 16], log: true}", "k: 8")).notes
     assert len(notes) == 1 and notes[0].startswith("no sparsity setting is open where gate=topk: such a structure is trained once")
     assert check(changed("study: {sweep: 4, ", "study: {sweep: 1, ", changed("k: {int: [4, 16], log: true}", "k: 8"))).notes == ()
+
+
+STEERED = """\
+name: steered
+sae:
+  width: 32
+  controller: {kind: l0_controller, l0: 99}
+  graph: {encoder: linear_encoder, gate: relu, decoder: linear_decoder}
+  losses: {sparsity: l1}
+  training: {tokens: 2000, batch: 10, optimizer: {kind: adam, lr: {float: [0.001, 0.1], log: true}}}
+study: {sweep: {l0: [4, 8]}, band: [4, 16]}
+"""
+
+
+def test_a_sweep_takes_the_place_of_an_l0_that_a_space_carries_and_a_second_one_by_its_user_is_refused():
+    assert check(STEERED).assembled > 4
+    text = changed("study: {sweep: {l0: [4, 8]}, ", "study: {", changed("  width: 32", "  width: 32\n  target_l0: 8", STEERED))
+    (said,) = refused(text)
+    assert said.startswith("small.yaml:5 -> sae.controller.l0: two L0s are asked for, controller.l0 99 and target_l0 8")
+
+
+def test_the_rank_of_a_path_past_the_codes_counts_against_the_band():
+    skip = "decoder: linear_decoder, skip: {kind: linear_map, bottleneck: 6, from: x}, output: {kind: add, from: [decoder, skip]}}"
+    text = changed("decoder: linear_decoder}", skip, changed("k: {int: [4, 16], log: true}", "k: {int: [2, 3]}"))
+    assert check(changed("band: [4, 16]", "band: [8, 9]", text)).assembled
+    said = refused(changed("band: [4, 16]", "band: [2, 7]", text))
+    assert "effective L0 would lie between 8 and 9, outside the band [2.0, 7.0]" in said[0]
+
+
+@pytest.mark.parametrize(
+    "tokens, ladder, said",
+    [
+        (6_400, "{rungs: [0.5]}", "after 50 of 100 steps"),
+        (128_000, "{rungs: [0.05, 0.5]}", "after 100 of 2000 steps"),
+        (128_000, "{rungs: [0.25]}", None),
+    ],
+)
+def test_a_ladder_too_early_to_tell_is_noted(tokens, ladder, said):
+    notes = check_space(laddered(tokens, ladder), model=16).notes
+    assert [note for note in notes if note.startswith("ladder")] == ([] if said is None else [note for note in notes if said in note])
+
+
+def test_a_rung_before_the_first_step_is_refused():
+    with pytest.raises(InvalidInput, match="before the first step"):
+        check_space(laddered(640, "{rungs: [0.01]}"), model=16)
+
+
+def test_a_ladder_that_never_judges_is_noted():
+    gate = "{kind: topk, k_start: 16, anneal_frac: 1.0}"
+    assert any("none is ever judged" in note for note in check_space(laddered(128_000, "{rungs: [0.5]}", gate), model=16).notes)
+
+
+def laddered(tokens, ladder, gate="topk"):
+    text = f"""
+    name: ladder
+    sae:
+      width: 32
+      graph: {{encoder: linear_encoder, gate: {gate}, decoder: linear_decoder}}
+      training: {{tokens: {tokens}, batch: 64, optimizer: {{kind: adam, lr: {{float: [0.001, 0.01]}}}}}}
+    study: {{trials: 4, sweep: {{l0: [4, 8]}}, band: [2, 16], ladder: {ladder}}}
+    """
+    return Space.read(loads(text, "ladder.yaml"))

@@ -200,7 +200,9 @@ def test_what_reads_a_level_from_around_its_nested_graph_is_rewired():
     [
         ({"kind": "topk", "k": 3}, "`inference: calibrated`, which sets one"),
         ({"kind": "abs_topk", "k": 3}, "may be negative"),
-        ({"kind": "groupmax", "k": 3}, "no gate of thresholds alone is known"),
+        ({"kind": "groupmax", "k": 3}, "largest of each group.*train a gate of thresholds"),
+        ({"kind": "gated"}, r"scales and shifts pre-activations.*such as `jumprelu`"),
+        ({"kind": "gated_jumprelu"}, "scales and shifts pre-activations"),
     ],
 )
 def test_a_gate_without_thresholds_is_refused_with_the_reason(gate: dict[str, Any], reason: str):

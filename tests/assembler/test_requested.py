@@ -8,10 +8,18 @@ import pytest
 
 from archsearch.assembler.build import assemble
 from archsearch.assembler.parse import parse
+from archsearch.assembler.requested import check_written
 from archsearch.assembler.resolved import resolved
+from archsearch.blocks.catalogue import catalogue
 from archsearch.errors import AssemblyError, InvalidInput
+from archsearch.evaluation.metrics import evaluate
+from archsearch.training.loop import train
+from archsearch.training.looped import Looped
+from archsearch.training.member import start
+from tests.blocks.harness import data
 
 TRAINING = {"tokens": 1600, "batch": 16}
+QUADRATIC = {"sparsity": {"kind": "l0_quadratic", "target": 20}}
 
 
 def sae(graph: dict[str, Any], **more: Any) -> Any:
@@ -122,3 +130,83 @@ def test_counts_that_leave_nothing_to_steer_are_refused():
     graph["output"] = {"kind": "add", "from": ["one.reconstruction", "decoder"]}
     with pytest.raises(InvalidInput, match="keep 12 already"):
         sae(graph, losses={"sparsity": {"kind": "l1", "of": "gate"}})
+
+
+# Paths past the codes.
+
+
+def skipping(gate: Any, bottleneck: int | None = 4) -> dict[str, Any]:
+    skip = {"kind": "linear_map", "from": "x", **({"bottleneck": bottleneck} if bottleneck else {})}
+    return {**chain(gate), "skip": skip, "output": {"kind": "add", "from": ["decoder", "skip"]}}
+
+
+@pytest.mark.parametrize("gate", ["topk", {"kind": "batch_topk", "k": 40}, "groupmax"], ids=str)
+def test_the_rank_of_a_path_past_the_codes_is_taken_off(gate: Any):
+    spec = sae(skipping(gate))
+    assert spec.graph["gate"].k == 8
+    assert assemble(spec, model=6, device="meta").receipt.dense_rank == 4
+
+
+def test_what_is_trained_then_has_the_l0_asked_for():
+    document = {"width": 64, "graph": skipping("topk"), "training": TRAINING, "target_l0": 12}
+    member = start(parse(document), data(), data(), precision="float64")
+    train([member], Looped())
+    assert evaluate(member.sae, data()).l0 == pytest.approx(12, abs=0.5)
+
+
+def test_several_counts_share_what_the_path_leaves_and_a_target_of_a_loss_does_too():
+    graph = skipping("topk")
+    graph |= {"other": {"kind": "linear_encoder", "from": "x"}, "second": "topk", "decode": "linear_decoder"}
+    graph["output"] = graph.pop("output") | {"from": ["decoder", "decode", "skip"]}
+    assert [sae(graph).graph[label].k for label in ("gate", "second")] == [4, 4]
+    spec = sae(skipping("jumprelu"), losses=QUADRATIC)
+    assert (spec.losses["sparsity"].target, spec.controller.l0) == (8, 12)
+
+
+@pytest.mark.parametrize(
+    ("graph", "wanted", "what"),
+    [
+        (skipping("topk"), 4, "target_l0: paths past the codes have rank 4, which counts as L0: of 4 nothing is left for the gates"),
+        (skipping("topk", None), 12, "paths past the codes have the rank of the activations, which counts as L0: of 12 nothing is left"),
+        (skipping("topk"), 69, r"at most the number of latents \(64\) and the rank of paths past them \(4\); got 69"),
+    ],
+    ids=["nothing left", "full rank", "too many"],
+)
+def test_an_l0_that_the_path_uses_up_is_refused(graph: dict[str, Any], wanted: int, what: str):
+    with pytest.raises(InvalidInput, match=what):
+        sae(graph, target_l0=wanted)
+    assert sae(skipping("topk"), target_l0=68).graph["gate"].k == 64
+
+
+# Two L0s in one document.
+
+
+@pytest.mark.parametrize(
+    ("more", "path"),
+    [
+        ({"controller": {"kind": "l0_controller", "l0": 99}, "losses": {"sparsity": "l1"}}, "controller.l0"),
+        ({"losses": QUADRATIC}, "losses.sparsity.target"),
+    ],
+)
+def test_two_l0s_asked_for_by_the_same_user_are_refused_and_both_named(more: dict[str, Any], path: str):
+    document = {"width": 64, "graph": chain("jumprelu"), "target_l0": 12, **more}
+    with pytest.raises(InvalidInput) as told:
+        check_written(document, catalogue())
+    (problem,) = told.value.problems
+    assert problem.path == path and f"{path} " in problem.what and "target_l0 12; say it in one place only" in problem.what
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"target_l0": 20, "losses": QUADRATIC},
+        {"target_l0": 20.0, "controller": {"kind": "l0_controller", "l0": 20}},
+        {"target_l0": 12, "controller": {"kind": "l0_controller", "integral": 5.0}, "losses": {"sparsity": "l0_quadratic"}},
+        {"losses": QUADRATIC, "controller": {"kind": "l0_controller", "l0": 99}},
+        {"target_l0": 12, "controller": 3, "losses": "many", "graph": []},
+        "no document",
+    ],
+    ids=str,
+)
+def test_one_l0_however_often_it_is_said_is_no_contradiction(document: Any):
+    check_written(document, catalogue())

@@ -9,6 +9,7 @@ import torch
 
 from archsearch.assembler.build import Assembly, assemble
 from archsearch.assembler.parse import parse
+from archsearch.assembler.resolved import resolved
 from archsearch.errors import AssemblyError
 from archsearch.training.loop import train
 from archsearch.training.looped import Looped
@@ -206,3 +207,63 @@ def test_what_a_decoder_reads_belongs_to_its_dictionary():
     }
     built = build(graph, {"term": {"kind": "l1", "norm": "dictionary", "of": "coarse.level"}})
     assert reads(built, "losses/term")["dictionary"] == "coarse/decoder.dictionary"
+
+
+@pytest.mark.parametrize(
+    ("term", "what"),
+    [
+        ("l0", "l0 needs a signal of type active for port 'active', and nothing here gives one; blocks that do: "),
+        ("l0", "gated (training: straight_through), "),
+        ("l0", ", jumprelu"),
+        ({"kind": "aux_k", "bias": "added"}, "aux_k needs a signal of type bias for port 'bias', and nothing here gives one"),
+    ],
+)
+def test_a_port_that_nothing_can_be_wired_to_says_what_could(term: Any, what: str):
+    graph = {"encoder": "linear_encoder", "gate": "relu", "decoder": {"kind": "linear_decoder", "bias": False}}
+    with pytest.raises(AssemblyError, match=r"^losses\.term: ") as told:
+        assemble(parse({"width": 8, "graph": graph, "losses": {"term": term}}), model=4, device="meta")
+    assert what in str(told.value)
+
+
+# A lending wire that stops the gradient: whoever reads the parameter under the borrower's name reads it detached.
+
+LENDING = {"by default": {}, "by name": {"dictionary": "decoder.dictionary"}, "through another": {"dictionary": "twice.dictionary"}}
+
+
+def tied(how: str, detach: bool) -> Any:
+    """Returns an SAE with a penalty on the norms of rows that an encoder lends, its code detached: it trains nothing but the rows."""
+    rows = {"code": "gate", "dictionary": {"signal": "encoder.weight", "detach": detach}}
+    graph = {**CHAIN, "gate": "relu", "decoder": {"kind": "linear_decoder", "norm": "free", "from": rows}}
+    if how == "through another":
+        twice = {"kind": "linear_decoder", "norm": "free", "from": {"code": "gate", "dictionary": "decoder.dictionary"}}
+        graph |= {"twice": twice, "output": {"kind": "add", "from": ["decoder", "twice"]}}
+    term = {"kind": "l1", "norm": "dictionary", "of": {"signal": "gate", "detach": True}, "from": LENDING[how]}
+    return spec_of(graph, {"term": {name: value for name, value in term.items() if value}})
+
+
+@pytest.mark.parametrize("detach", [False, True])
+@pytest.mark.parametrize("how", LENDING)
+def test_a_lending_wire_that_stops_the_gradient_stops_it_for_all_who_borrow(how: str, detach: bool):
+    written = tied(how, detach)
+    for spec in (written, parse(resolved(assemble(written, model=MODEL, device="meta")))):
+        member = start(spec, data(), data(), precision="float64")
+        _, terms, _ = member.sae(member.batches.at(0), torch.tensor(0.5, dtype=torch.float64))
+        assert terms["term"].requires_grad is not detach
+        if not detach:
+            (found,) = torch.autograd.grad(terms["term"], member.sae.block("encoder").weight)
+            assert found.abs().sum() > 0
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_a_default_that_follows_a_lending_wire_stops_where_it_does(detach: bool):
+    second = {"kind": "linear_decoder", "from": {"code": "other_gate", "bias": {"signal": "decoder.bias", "detach": detach}}}
+    graph = {
+        **CHAIN,
+        "other_encoder": {"kind": "linear_encoder", "from": "x"},
+        "other_gate": {"kind": "topk", "k": 3},
+        "second": second,
+        "output": {"kind": "add", "from": ["decoder", "second"]},
+    }
+    built = build(graph, {"dead": {"kind": "aux_k", "dead_after_frac": 0.2, "bias": "trained", "of": "other_encoder"}})
+    (wire,) = built.graph.nodes["losses/dead"].wires["bias"]
+    assert (wire.signal, wire.detach) == ("decoder.bias", detach)

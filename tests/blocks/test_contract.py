@@ -14,7 +14,7 @@ from torch.func import functional_call, vmap
 from archsearch.assembler.build import wire
 from archsearch.assembler.parse import parse
 from archsearch.blocks.catalogue import catalogue
-from archsearch.blocks.signals import Signal
+from archsearch.blocks.signals import PARAMETERS, Signal, Sizes
 from archsearch.spec.block import LossSpec
 from tests.blocks import harness
 from tests.blocks.harness import LATENT, MODEL, ROWS, STEP_SLOTS, Case, Set, Two, arrays, example, flat, kinds, make, place, same, trace
@@ -23,6 +23,15 @@ STEP = [kind for kind in kinds(*STEP_SLOTS) if kind != "sae"]
 """Blocks of the step; a nested graph is laid out in place and computes nothing."""
 
 CASES = [pytest.param(kind, case, id=f"{kind}-{index}") for kind in STEP for index, case in enumerate(example(kind).cases)]
+
+
+def _is_summed(kind: str, case: Case) -> bool:
+    """Tells whether a block adds something up to a term of the loss: it is one, or gives one beside its code."""
+    block = catalogue()[kind]
+    if block.slot != "gate":
+        return block.slot == "loss"
+    spec = block.Spec.model_validate({"kind": kind, **example(kind).settings, **case.settings})
+    return any(info.type is Signal.LOSS for info in block.produces(spec, Sizes(MODEL, LATENT)).values())
 
 
 @pytest.fixture(autouse=True)
@@ -202,6 +211,26 @@ def test_sixteen_bit_products_stay_within_two_percent(kind: str, case: Case):
             short = made.block(**made.ports)
     for name, value in exact.items():
         assert (short[name].float() - value).norm() <= 0.02 * value.norm() + 1e-6, name
+
+
+@pytest.mark.parametrize(("kind", "case"), [case for case in CASES if _is_summed(*case.values)])
+def test_what_comes_in_sixteen_bits_is_added_up_in_more(kind: str, case: Case, monkeypatch: pytest.MonkeyPatch):
+    torch.set_default_dtype(torch.float32)
+    for name, size in {"ROWS": 512, "MODEL": 16, "LATENT": 1024}.items():
+        monkeypatch.setattr(harness, name, size)
+    made = make(kind, case)
+    ports = catalogue()[kind].ports(catalogue()[kind].Spec.model_validate({"kind": kind, **made.settings}))
+    if "idle" in made.ports:
+        made.ports["idle"] = made.ports["idle"].repeat(1024 // len(made.ports["idle"]))
+    signals = {name for name, rule in ports.items() if not {*rule.types} & {*PARAMETERS, Signal.IDLE}}
+    given = {name: value.bfloat16() if name in signals else value for name, value in made.ports.items()}
+    exact = copy.deepcopy(made.block).double()(**{name: value.double() for name, value in given.items()})
+    with torch.autocast("cpu", torch.bfloat16):
+        short = made.block(**given)
+    for name, info in made.produced.items():
+        if info.type is Signal.LOSS:
+            assert short[name].dtype == torch.float32
+            same(short[name].detach(), exact[name].detach(), rtol=1e-3)
 
 
 def _common(kind: str) -> dict[str, Two]:

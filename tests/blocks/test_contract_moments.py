@@ -13,7 +13,7 @@ from torch.func import functional_call, vmap
 
 from archsearch.blocks._block import Block
 from archsearch.blocks.catalogue import catalogue
-from archsearch.blocks.signals import Sizes
+from archsearch.blocks.signals import Given, Sizes
 from tests.blocks.harness import MODEL, arrays, base, example, kinds, place, same, trace
 
 
@@ -136,3 +136,22 @@ def test_a_pre_bias_makes_a_difference():
     document["graph"].pop("center")
     first, second = trace(base()), trace(document)
     assert first.shape != second.shape or (first - second).abs().max() > 1e-9
+
+
+def test_what_moves_with_progress_says_when_it_has_settled():
+    """A ladder judges nobody before: a block that reads progress and claims to be settled from the start would be judged half-way."""
+    moving = [kind for slot in ("gate", "level", "loss", "op") for kind in kinds(slot) if _reads_progress(kind)]
+    assert {"gated_sigmoid", "lp_annealed", "topk"} <= set(moving)
+    for kind in moving:
+        block = catalogue()[kind]
+        assert any(0 < block.settled_frac(spec) <= 1 for spec in _specs(kind) if block.given(spec)), kind
+
+
+def _reads_progress(kind: str) -> bool:
+    return any(Given.PROGRESS in catalogue()[kind].given(spec).values() for spec in _specs(kind))
+
+
+def _specs(kind: str) -> list[Any]:
+    fields = example(kind).fields
+    settings = [{}, *({name: two.first, **two.given} for name, two in fields.items())]
+    return [catalogue()[kind].Spec.model_validate({"kind": kind, **example(kind).settings, **one}) for one in settings]

@@ -36,7 +36,7 @@ from archsearch.training.noise import noise_of
 from archsearch.training.stacked import Stacked
 from tests.blocks.drawing import Drawn, draw
 from tests.blocks.drawing_settings import MODEL, Document, sibling
-from tests.blocks.harness import STEP_SLOTS, data, kinds
+from tests.blocks.harness import data, kinds
 
 Rows = dict[str, Tensor]
 FAST, CHUNK, CHUNKS = 160, 400, 10
@@ -62,7 +62,7 @@ def examine(drawn: Drawn, blocks: Catalogue) -> Verdict:
     assert json.loads(json.dumps(document)) == document
     rows = data(tuple(document.get("inputs", ["x"])), MODEL)
     try:
-        first = start(parse(document, blocks), rows, rows, precision="float64", blocks=blocks)
+        first = _started(document, rows, blocks)
     except InvalidInput as error:
         _refused_with_a_sentence(error, document)
         return Verdict(refused=str(error))
@@ -91,7 +91,7 @@ def _alike(documents: Iterable[Document], rows: Rows, until_frac: float, blocks:
         alone, stacked = ([_nudged(_started(one, rows, blocks), nudge) for one in documents] for _ in range(2))
         train(alone, Looped(), until_frac)
         train(stacked, Stacked(), until_frac)
-        assert diverging or not any(member.failure for member in alone), alone
+        assert diverging or not any(member.failure for member in alone), [member.failure for member in alone]
         if any(member.failure for member in alone):
             assert [bool(one.failure) for one in alone] == [bool(two.failure) for two in stacked]
             return alone
@@ -126,7 +126,9 @@ def _tamed(document: Document) -> Document:
 
 
 def _started(document: Document, rows: Rows, blocks: Catalogue) -> Member:
-    return start(parse(document, blocks), rows, rows, precision="float64", blocks=blocks)
+    # Rows held out are others than those trained on: a threshold taken from a row would tie with it while no parameter has moved yet.
+    held_out = {name: 1.01 * values for name, values in rows.items()}
+    return start(parse(document, blocks), rows, held_out, precision="float64", blocks=blocks)
 
 
 def _refused_with_a_sentence(error: InvalidInput, document: Document) -> None:
@@ -301,13 +303,13 @@ def test_thousands_of_drawn_specs_train_alike_in_both_executors_or_are_refused(c
     assert len(legal) > CHUNK / 2
 
 
-def test_most_draws_are_legal_and_every_kind_of_a_step_is_among_them():
+def test_most_draws_are_legal_and_every_kind_of_the_catalogue_is_trained_in_one_of_them():
     found = [one for one in map(outcome, range(FAST)) if isinstance(one, Verdict)]
     legal = [one for one in found if not one.refused]
     assert len(legal) > 0.5 * FAST, Counter(one.refused for one in found).most_common(9)
     assert sum(one.differs for one in legal) > 0.8 * len(legal), "members stacked together must differ in more than their seed"
-    missing = set(kinds(*STEP_SLOTS)).difference(*(one.kinds for one in legal))
-    assert not missing, f"in no legal draw: {sorted(missing)}"
+    missing = set(kinds()).difference(*(one.kinds for one in legal if not one.diverged))
+    assert not missing, f"trained in no draw: {sorted(missing)}"
 
 
 def test_some_draws_are_refused_for_what_was_made_wrong_on_purpose():
@@ -353,7 +355,7 @@ BROKEN: dict[str, tuple[type[Gate], str]] = {
     "is not finite": (_broken("Log", lambda self, pre: Out(code=pre.log() * self.slope)), "tensor\\(nan|nan"),
     "reads a plain number": (_broken("Plain", lambda self, pre: Out(code=pre.relu() * self.plain)), "Expected|not close"),
     "branches on data": (_broken("Branch", lambda self, pre: Out(code=pre if pre.sum() > 0 else pre.relu())), "data-dependent|vmap"),
-    "is not finite at inference": (_broken("Infer", _good, infer=lambda self, pre: Out(code=pre / 0)), "isfinite"),
+    "is not finite at inference": (_broken("Infer", _good, infer=lambda self, pre: Out(code=pre / 0)), "the SAE stopped being finite"),
     "crashes when sizes do not suit it": (_broken("Crash", _good, produces=classmethod(_raises)), "not the reader"),
     "refuses in a word": (_broken("Word", _good, produces=classmethod(_refuses_without_saying_where)), "no sentence"),
 }

@@ -16,20 +16,6 @@ from archsearch.training.stacked import Stacked
 from tests.blocks.harness import base, data
 
 
-def k_now(settings, ports) -> float:
-    """The count of latents at a moment of the run, in plain Python: the reference of every gate whose `k` may move."""
-    k, start = settings["k"], settings["k_start"]
-    if start is None or "progress" not in ports:
-        return k
-    share = min(float(ports["progress"]) / settings["anneal_frac"], 1.0)
-    return start + (k - start) * share if settings["anneal"] == "linear" else start * (k / start) ** share
-
-
-def k_most(settings, latents: int) -> int:
-    """The largest count of latents of the run."""
-    return min(max(settings["k"], settings["k_start"] or 0), latents)
-
-
 def _at(progress: float, shape: str) -> float:
     return float(ramp(torch.tensor(progress, dtype=torch.float64), 64, 4, 0.5, shape))
 
@@ -76,12 +62,18 @@ def test_the_static_bound_holds_the_larger_end_and_no_more_than_the_latents():
         ({"anneal_frac": 0.5}, "k_start: null"),
         ({"anneal": "exponential"}, "k_start: null"),
         ({"k_start": 64}, "needs anneal_frac"),
-        ({"k_start": 8, "anneal_frac": 0.5}, "must differ"),
     ],
 )
 def test_ramps_that_cannot_act_are_refused(settings: dict, match: str):
     with pytest.raises(ValidationError, match=match):
         TopK.Spec(k=8, **settings)
+
+
+def test_a_ramp_that_a_sweep_makes_flat_is_no_ramp():
+    flat, plain = (TopK(TopK.Spec(k=2, **more), Sizes(2, 4)) for more in ({"k_start": 2, "anneal_frac": 0.5}, {}))
+    pre = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    for at in (0.0, 0.3, 0.9):
+        assert torch.equal(flat(pre, progress=torch.tensor(at))["code"], plain(pre)["code"])
 
 
 GATES = ["topk", "batch_topk", "abs_topk", "feature_choice"]

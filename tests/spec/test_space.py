@@ -222,6 +222,16 @@ def test_an_l0_is_asked_for_in_one_place_only():
     assert "say it in one place only" in refused(text + "study: {sweep: {l0: [8, 16]}}\n")[0]
 
 
-@pytest.mark.parametrize("levels", ["[true, 6]", "[0, 6]", "[6, 6]", "[]", "['8']"])
+@pytest.mark.parametrize("levels", ["[true, 6]", "[0, 6]", "[6, 6]", "['8']"])
 def test_levels_of_l0_are_different_numbers_above_zero(levels: str):
-    assert refused(SMALL.replace("study: {sweep: 2}", f"study: {{sweep: {{l0: {levels}}}}}"))
+    (said,) = refused(SMALL.replace("study: {sweep: 2}", f"study: {{sweep: {{l0: {levels}}}}}"))
+    assert said.startswith("small.yaml:11 -> study.sweep: must be different numbers above 0; got [")
+
+
+@pytest.mark.parametrize(
+    "sweep", ["{l0: 16}", "{levels: [8, 16]}", "{l0: []}", "{l0: [8], n: 3}", "{}", "[8, 16]", "0", "true", "four", "4.5"]
+)
+def test_a_sweep_that_is_neither_a_number_nor_levels_is_refused_in_one_sentence(sweep: str):
+    (said,) = refused(SMALL.replace("study: {sweep: 2}", f"study: {{sweep: {sweep}}}"))
+    what = "must be a whole number of levels, 1 or more, or a list of L0s, as in `{l0: [8, 16, 32, 64]}`; got "
+    assert said.startswith(f"small.yaml:11 -> study.sweep: {what}")

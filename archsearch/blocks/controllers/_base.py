@@ -20,7 +20,10 @@ class Controller(Block, abstract=True):
     wanted: float
 
     def forward(self, l0: Float[Tensor, ""], progress: Float[Tensor, ""], rate: Float[Tensor, ""]) -> Out:
-        """Returns new state after a batch of effective L0 `l0` (in training), at `progress` of the run and learning-rate multiplier `rate`."""
+        """Returns new state after a batch of effective L0 `l0` (in training).
+
+        `progress`: share of the run done; `rate`: multiplier of the learning rate at this step.
+        """
         raise NotImplementedError  # abstract
 
     def steps(self, total_steps: int) -> list[int]:

@@ -90,6 +90,10 @@ class L0Controller(Controller):
         kept = {"offset": self.offset.clone(), "before": progress.clone()}
         return Out(strength=strength, mean=mean, first=first, total=total, seen=seen, highest=highest, **kept)
 
+    @classmethod
+    def settled_frac(cls, spec: Spec) -> float:
+        return spec.approach_frac
+
     def steps(self, total_steps: int) -> list[int]:
         found = [round(share * total_steps) for share in sorted(self.check_frac)]
         if any(not 0 < step < total_steps for step in found):

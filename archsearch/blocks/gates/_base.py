@@ -36,6 +36,8 @@ class Gate(StepBlock, abstract=True):
     outputs = {"code": Signal.CODE}
     soft: ClassVar[bool] = False
     """Whether codes in training are nonzero where those at inference are not: firing is then counted on the latter."""
+    no_threshold: ClassVar[str] = "what it keeps is not what exceeds a threshold"
+    """Why no gate of thresholds gives its codes, for a gate that has no `folded` of its own."""
 
     def calibrate(self, **ports: Tensor) -> dict[str, Tensor]:
         """Returns new values of state from the gate's ports on calibrate rows (event, once, at the end of the run)."""
@@ -49,7 +51,9 @@ class Gate(StepBlock, abstract=True):
         Raises:
             InvalidInput: there is no such gate; says why, and what could be done.
         """
-        raise InvalidInput(["no gate of thresholds alone is known that gives its codes"])
+        raise InvalidInput(
+            [f"{self.no_threshold}; use the SAE as it is, or train a gate of thresholds, such as `jumprelu` or `batch_topk`"]
+        )
 
 
 def above(least: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

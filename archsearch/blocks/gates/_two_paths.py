@@ -21,6 +21,7 @@ class TwoPaths(Gate, abstract=True):
     inputs = {"gate": Port((Signal.PRE,)), "magnitude": Port((Signal.PRE,), default="none", optional=True)}
     outputs = {"code": Signal.CODE, "gate_code": Signal.CODE, "active": Signal.ACTIVE}
     exposes = {"threshold": Signal.THRESHOLD}
+    no_threshold = "it scales and shifts pre-activations (`exp(r_mag) h + b_mag`), and a threshold passes them on as they are"
 
     def __init__(self, sizes: Sizes):
         super().__init__()

@@ -10,14 +10,15 @@ from pydantic import model_validator
 from torch import Tensor
 
 from archsearch.blocks._block import Out
-from archsearch.blocks._ramps import KSpec, k_at, set_k
+from archsearch.blocks._ramps import KSpec, k_at
 from archsearch.blocks._thresholds import threshold_keeping
-from archsearch.blocks.gates._base import Folded, Gate, above, jumping
-from archsearch.blocks.signals import Given, Sizes
+from archsearch.blocks.gates._base import Folded, above, jumping
+from archsearch.blocks.gates._keeping import Keeping
+from archsearch.blocks.signals import Sizes
 from archsearch.spec.block import Field, Paper, refuse_unused
 
 
-class BatchTopK(Gate):
+class BatchTopK(Keeping):
     """Keeps the `k * batch` largest pre-activations of the batch; at inference, those above a learned threshold.
 
     With `k_start` the count goes from `k_start` to `k` over the first `anneal_frac` of the run, rounded to whole latents of the batch.
@@ -46,24 +47,12 @@ class BatchTopK(Gate):
             return self if self.inference == "running" else refuse_unused(self, ("memory",), "inference: calibrated")
 
     paper = Paper(title="BatchTopK sparse autoencoders", url="https://arxiv.org/abs/2412.06410", where="section 3, equations 5 to 7")
-    sparsity = l0_setting = "k"
 
     def __init__(self, spec: Spec, sizes: Sizes):
-        super().__init__()
-        set_k(self, spec, sizes)
-        self.calibrated = spec.inference == "calibrated"
+        super().__init__(spec, sizes)
         self.setting("memory", spec.memory)
         self.state("threshold", torch.zeros(()))
         self.state("seen", torch.zeros(()))
-
-    @classmethod
-    def given(cls, spec: Spec) -> dict[str, Given]:
-        return spec.k_given()
-
-    @classmethod
-    def l0_range(cls, spec: Spec) -> tuple[float, float]:
-        """Returns the least and the most latents a row may have on, as far as settings alone tell."""
-        return (float(spec.k), float(spec.k))
 
     def forward(self, pre: Float[Tensor, "batch latent"], progress: Float[Tensor, ""] | None = None) -> Out:
         rows = pre.shape[0]

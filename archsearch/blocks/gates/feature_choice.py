@@ -10,13 +10,14 @@ from pydantic import model_validator
 from torch import Tensor
 
 from archsearch.blocks._block import Out
-from archsearch.blocks._ramps import KSpec, k_at, set_k
-from archsearch.blocks.gates._base import Folded, Gate, above, jumping
-from archsearch.blocks.signals import Given, Sizes
+from archsearch.blocks._ramps import KSpec, k_at
+from archsearch.blocks.gates._base import Folded, above, jumping
+from archsearch.blocks.gates._keeping import Keeping
+from archsearch.blocks.signals import Sizes
 from archsearch.spec.block import Field, Paper, refuse_unused
 
 
-class FeatureChoice(Gate):
+class FeatureChoice(Keeping):
     """Lets latents choose rows: latent `i` keeps its `m_i` largest pre-activations of the batch, clipped at zero, `sum_i m_i = k * batch`.
 
     `m_i` is proportional to `(i + offset)^-exponent` for latents `i = 1, 2, ...`: equal for exponent 0, a Zipf law above. Rounding is of
@@ -57,15 +58,12 @@ class FeatureChoice(Gate):
         url="https://arxiv.org/abs/2411.02124",
         where="Feature Choice: at most m tokens per feature",
     )
-    sparsity = l0_setting = "k"
 
     def __init__(self, spec: Spec, sizes: Sizes):
-        super().__init__()
-        set_k(self, spec, sizes)
+        super().__init__(spec, sizes)
         self.setting("exponent", float(spec.exponent))
         self.setting("offset", float(spec.offset))
         self.setting("memory", spec.memory)
-        self.calibrated = spec.inference == "calibrated"
         self.state("threshold", torch.zeros(sizes.latent))
         self.state("seen", torch.zeros(sizes.latent))
         # Static: rows of a batch the first latent, which gets most, may keep (a share of the batch).
@@ -73,12 +71,7 @@ class FeatureChoice(Gate):
         self.share_bound = max(spec.k, spec.k_start or 0) * first
 
     @classmethod
-    def given(cls, spec: Spec) -> dict[str, Given]:
-        return spec.k_given()
-
-    @classmethod
     def l0_range(cls, spec: Spec) -> tuple[float, float]:
-        """Returns the least and the most latents a row may have on, as far as settings alone tell."""
         return (0.0 if spec.exponent else float(spec.k), float(spec.k))  # a steep law loses what its head cannot take
 
     def forward(self, pre: Float[Tensor, "batch latent"], progress: Float[Tensor, ""] | None = None) -> Out:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from archsearch.blocks._block import Out
 from archsearch.blocks._kernels import Kernel, kernel, pass_gradient
+from archsearch.blocks._sums import wide
 from archsearch.blocks.gates._two_paths import TwoPaths
 from archsearch.blocks.signals import SPACE, Info, Port, Signal, Sizes
 from archsearch.spec.block import Field, Paper, StepSpec, refuse_unused
@@ -98,7 +99,7 @@ class Gated(TwoPaths):
         assert target is not None and dictionary is not None
         rebuilt = gate_code @ dictionary  # equation 8, third term; whether the dictionary comes detached is its port's say
         error = target - (rebuilt if bias is None else rebuilt + bias)
-        return Out(code=on * m, gate_code=gate_code, auxiliary=self.auxiliary_weight * error.square().sum(-1).mean())
+        return Out(code=on * m, gate_code=gate_code, auxiliary=self.auxiliary_weight * wide(error).square().sum(-1).mean())
 
     def infer(self, gate: Float[Tensor, "batch latent"], magnitude: Float[Tensor, "batch latent"] | None = None, **_: Tensor) -> Out:
         out = super().infer(gate, magnitude)

@@ -8,14 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from archsearch.blocks._block import Out
-from archsearch.blocks.gates._noise import logistic
-from archsearch.blocks.gates._two_paths import TwoPaths
-from archsearch.blocks.signals import Given, Sizes
+from archsearch.blocks.gates._noise import DrawnGate
+from archsearch.blocks.signals import Sizes
 from archsearch.spec.block import Field, Paper, StepSpec
 
 
-class GatedGumbel(TwoPaths):
+class GatedGumbel(DrawnGate):
     """Trains the gate as a coin flip with a relaxed gradient: `f = 1[s > 1/2] * m`; at inference `f = 1[pi > 0] * m`.
 
     `s = sigmoid((log u - log(1 - u) + pi) / beta)` with `u` uniform, a binary concrete variable; `pi` and `m` are those of `gated`. The
@@ -38,26 +36,14 @@ class GatedGumbel(TwoPaths):
         where="the Gumbel-softmax distribution and its straight-through estimator",
     )
 
-    soft = True
-
     def __init__(self, spec: Spec, sizes: Sizes):
         super().__init__(sizes)
         self.hard = spec.hard
         self.setting("beta", float(spec.beta))
 
-    @classmethod
-    def given(cls, spec: Spec) -> dict[str, Given]:
-        return {"uniform": Given.UNIFORM}
-
-    def forward(
-        self,
-        gate: Float[Tensor, "batch latent"],
-        magnitude: Float[Tensor, "batch latent"] | None = None,
-        *,
-        uniform: Float[Tensor, "batch latent"],
-    ) -> Out:
-        pi, m = self.paths(gate, magnitude)
-        noisy = logistic(uniform) + pi
+    def drawn(self, noisy: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
         s = torch.sigmoid(noisy / self.beta)
-        on = (noisy > 0).to(s.dtype) + (s - s.detach()) if self.hard else s
-        return Out(code=on * m, gate_code=pi.relu(), active=torch.sigmoid(pi))
+        return (noisy > 0).to(s.dtype) + (s - s.detach()) if self.hard else s
+
+    def chance(self, pi: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
+        return torch.sigmoid(pi)

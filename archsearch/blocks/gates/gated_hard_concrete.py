@@ -9,13 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
-from archsearch.blocks.gates._noise import logistic
-from archsearch.blocks.gates._two_paths import TwoPaths
-from archsearch.blocks.signals import Given, Sizes
+from archsearch.blocks.gates._noise import DrawnGate
+from archsearch.blocks.signals import Sizes
 from archsearch.spec.block import Field, Paper, StepSpec
 
 
-class GatedHardConcrete(TwoPaths):
+class GatedHardConcrete(DrawnGate):
     """Trains the gate as a hard concrete variable: `f = z * m`, `z = clip(s (zeta - gamma) + gamma, 0, 1)`.
 
     `s = sigmoid((log u - log(1 - u) + pi) / beta)` with `u` uniform; `pi` and `m` are those of `gated`. A stretched and clipped `z` is
@@ -40,39 +39,25 @@ class GatedHardConcrete(TwoPaths):
         where="the hard concrete distribution, its expected L0 and its test-time estimator",
     )
 
-    soft = True
-
     def __init__(self, spec: Spec, sizes: Sizes):
         super().__init__(sizes)
         for name in ("beta", "gamma", "zeta"):
             self.setting(name, float(getattr(spec, name)))
-
-    @classmethod
-    def given(cls, spec: Spec) -> dict[str, Given]:
-        return {"uniform": Given.UNIFORM}
 
     @property
     def threshold(self) -> Float[Tensor, " latent"]:
         """What the gate's pre-activation must exceed for its latent to be on at inference."""
         return torch.log(-self.gamma / self.zeta) - self.b_gate
 
-    def forward(
-        self,
-        gate: Float[Tensor, "batch latent"],
-        magnitude: Float[Tensor, "batch latent"] | None = None,
-        *,
-        uniform: Float[Tensor, "batch latent"],
-    ) -> Out:
-        pi, m = self.paths(gate, magnitude)
-        z = self._stretch(torch.sigmoid((logistic(uniform) + pi) / self.beta))
-        return Out(code=z * m, gate_code=pi.relu(), active=self._chance(pi))
+    def drawn(self, noisy: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
+        return self._stretch(torch.sigmoid(noisy / self.beta))
+
+    def chance(self, pi: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
+        return torch.sigmoid(pi - self.beta * torch.log(-self.gamma / self.zeta))
 
     def infer(self, gate: Float[Tensor, "batch latent"], magnitude: Float[Tensor, "batch latent"] | None = None, **_: Tensor) -> Out:
         pi, m = self.paths(gate, magnitude)
-        return Out(code=self._stretch(torch.sigmoid(pi)) * m, gate_code=pi.relu(), active=self._chance(pi))
+        return Out(code=self._stretch(torch.sigmoid(pi)) * m, gate_code=pi.relu(), active=self.chance(pi))
 
     def _stretch(self, s: Tensor) -> Tensor:
         return (s * (self.zeta - self.gamma) + self.gamma).clamp(0, 1)
-
-    def _chance(self, pi: Tensor) -> Tensor:
-        return torch.sigmoid(pi - self.beta * torch.log(-self.gamma / self.zeta))

@@ -46,6 +46,7 @@ class GatedJumpReLU(Gate):
     )
     outputs = {"code": Signal.CODE, "active": Signal.ACTIVE}
     exposes = {"threshold": Signal.THRESHOLD}
+    no_threshold = "it scales and shifts pre-activations (`exp(r_mag) h + b_mag`), and a threshold passes them on as they are"
 
     def __init__(self, spec: Spec, sizes: Sizes):
         super().__init__()

@@ -64,6 +64,10 @@ class GatedSigmoid(TwoPaths):
     def given(cls, spec: Spec) -> dict[str, Given]:
         return {"progress": Given.PROGRESS}
 
+    @classmethod
+    def settled_frac(cls, spec: Spec) -> float:
+        return 1 - spec.hard_frac
+
     def forward(
         self,
         gate: Float[Tensor, "batch latent"],

@@ -33,6 +33,7 @@ class GroupMax(Gate):
         where="the groupmax activation",
     )
     sparsity = l0_setting = "k"
+    no_threshold = "the largest of each group may be of any size, so no threshold tells it from the others"
 
     def __init__(self, spec: Spec, sizes: Sizes):
         super().__init__()

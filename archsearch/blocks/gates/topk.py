@@ -8,16 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from archsearch.blocks._block import Out
-from archsearch.blocks._ramps import KSpec, k_at, set_k
-from archsearch.blocks._thresholds import threshold_keeping
-from archsearch.blocks.gates._base import Folded, Gate, above, jumping
-from archsearch.blocks.signals import Given, Sizes
+from archsearch.blocks.gates._base import Folded, above, jumping
+from archsearch.blocks.gates._keeping import KeepingByRow, RowSpec
 from archsearch.errors import InvalidInput
-from archsearch.spec.block import Field, Paper
+from archsearch.spec.block import Paper
 
 
-class TopK(Gate):
+class TopK(KeepingByRow):
     """Keeps the `k` largest pre-activations of every row, clipped at zero.
 
     With `k_start` the count goes from `k_start` to `k` over the first `anneal_frac` of the run, rounded to whole latents.
@@ -30,46 +27,17 @@ class TopK(Gate):
     Gradient: flows through the kept entries only.
     """
 
-    class Spec(KSpec):
+    class Spec(RowSpec):
         kind: Literal["topk"] = "topk"
-        k: int = Field(32, ge=1, description="Latents kept per row (count).")
-        inference: Literal["rows", "calibrated"] = Field(
-            "rows", description="At inference: the k largest of each row, or all above one threshold."
-        )
 
     paper = Paper(title="Scaling and evaluating sparse autoencoders", url="https://arxiv.org/abs/2406.04093", where="section 2.3")
-    sparsity = l0_setting = "k"
 
-    def __init__(self, spec: Spec, sizes: Sizes):
-        super().__init__()
-        set_k(self, spec, sizes)
-        self.calibrated = spec.inference == "calibrated"
-        if self.calibrated:
-            self.state("threshold", -torch.ones(()))
+    def score(self, pre: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
+        return pre
 
-    @classmethod
-    def given(cls, spec: Spec) -> dict[str, Given]:
-        return spec.k_given()
-
-    @classmethod
-    def l0_range(cls, spec: Spec) -> tuple[float, float]:
-        """Returns the least and the most latents a row may have on, as far as settings alone tell."""
-        return (float(spec.k), float(spec.k))
-
-    def forward(self, pre: Float[Tensor, "batch latent"], progress: Float[Tensor, ""] | None = None) -> Out:
+    def best(self, pre: Float[Tensor, "batch latent"]) -> tuple[Float[Tensor, "batch k"], Tensor]:
         kept = pre.topk(self.k_bound, dim=-1)
-        values = kept.values.relu() * (torch.arange(self.k_bound, device=pre.device) < k_at(self, progress).round())
-        code = torch.zeros_like(pre).scatter(-1, kept.indices, values)
-        return Out(code=code, threshold=self.threshold) if self.calibrated else Out(code=code)
-
-    def infer(self, pre: Float[Tensor, "batch latent"]) -> Out:
-        code = self(pre)["code"]
-        if not self.calibrated:
-            return Out(code=code)
-        return Out(code=torch.where(self.threshold >= 0, pre * ((pre >= self.threshold) & (pre > 0)), code))
-
-    def calibrate(self, pre: Float[Tensor, "rows latent"]) -> dict[str, Tensor]:
-        return {"threshold": threshold_keeping(pre, self.k)} if self.calibrated else {}
+        return kept.values.relu(), kept.indices
 
     def folded(self, cutoff: Float[Tensor, " latent"]) -> Folded:
         if not self.calibrated:

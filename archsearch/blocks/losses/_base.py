@@ -20,3 +20,8 @@ class Loss(StepBlock, abstract=True):
         super().__init__()
         self.setting("weight", float(spec.weight))
         self.setting("warmup_frac", float(spec.warmup_frac))
+
+    @classmethod
+    def settled_frac(cls, spec: LossSpec) -> float:
+        """Returns the share of the run over which the weight rises."""
+        return spec.warmup_frac

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from archsearch.blocks._sums import wide
 from archsearch.blocks.losses._base import Loss
 from archsearch.blocks.signals import Port, Signal, Sizes
 from archsearch.spec.block import Field, LossSpec
@@ -45,7 +46,7 @@ def sizes_of(code: Float[Tensor, "*batch latent"], dictionary: Float[Tensor, "la
 
     A gate with pseudo-gradients learns from rows just below its threshold, where the code is zero: `abs`, flat there, would hide them.
     """
-    size = torch.where(code < 0, -code, code)
+    size = wide(torch.where(code < 0, -code, code))
     return size if dictionary is None else size * dictionary.norm(dim=-1)
 
 

@@ -10,7 +10,9 @@ from pydantic import model_validator
 from torch import Tensor
 
 from archsearch.blocks._block import Out
+from archsearch.blocks._sums import wide
 from archsearch.blocks.losses._base import Loss
+from archsearch.blocks.losses._relative import relative
 from archsearch.blocks.signals import SPACE, Port, Signal, Sizes
 from archsearch.spec.block import Field, LossSpec, Paper, refuse_unused
 
@@ -112,9 +114,9 @@ class AuxK(Loss):
         rebuilt = self._chosen(pre if self.encoder_gradient else pre.detach(), eligible) @ dictionary
         if bias is not None:
             rebuilt = rebuilt + (bias if self.bias_added else bias - bias.detach())
-        missed = (error - rebuilt).square().sum(-1).mean()
+        missed = wide(error - rebuilt).square().sum(-1).mean()
         if self.scale in ("fvu", "target_variance"):
-            missed = _relative(missed, error if self.scale == "fvu" else target)
+            missed = relative(missed, error if self.scale == "fvu" else target)
         if self.scale in ("dead_share", "target_variance"):
             missed = missed * (eligible.sum().to(missed.dtype) / self.k_aux).clamp(max=1)
         return Out(loss=torch.where(eligible.any(), missed, 0.0))
@@ -126,10 +128,3 @@ class AuxK(Loss):
         best = torch.where(eligible, score, -torch.inf).topk(self.k_aux_bound, dim=-1)
         kept = best.values.isfinite() & (torch.arange(self.k_aux_bound, device=pre.device) < self.k_aux)
         return torch.zeros_like(pre).scatter(-1, best.indices, torch.where(kept, values.gather(-1, best.indices), 0.0))
-
-
-def _relative(missed: Tensor, values: Tensor) -> Tensor:
-    """Returns `missed` over the variance of `values` about their batch mean, times d; zero where there is none."""
-    variance = (values - values.mean(0)).square().sum(-1).mean()
-    usable = variance > 0  # a perfect reconstruction, or a batch of one row, has none
-    return torch.where(usable, missed * values.shape[-1] / torch.where(usable, variance, 1.0), 0.0)

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
+from archsearch.blocks._sums import wide
 from archsearch.blocks.losses._base import Loss
 from archsearch.blocks.losses._penalty import sizes_of
 from archsearch.blocks.signals import Port, Signal, Sizes
@@ -51,5 +52,5 @@ class Elastic(Loss):
 
     def forward(self, code: Float[Tensor, "*batch latent"], dictionary: Float[Tensor, "latent model"] | None = None) -> Out:
         absolute = sizes_of(code, None).sum(-1).mean()
-        squares = code.square().sum(-1).mean() if dictionary is None else dictionary.square().mean(-1).sum()
+        squares = wide(code).square().sum(-1).mean() if dictionary is None else dictionary.square().mean(-1).sum()
         return Out(loss=(1 - self.square_share) * absolute + self.square_share * squares)

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
+from archsearch.blocks._sums import wide
 from archsearch.blocks.losses._base import Loss
 from archsearch.blocks.signals import Port, Signal, Sizes
 from archsearch.spec.block import Field, LossSpec, Paper
@@ -42,5 +43,5 @@ class FrequencyPenalty(Loss):
         self.setting("w0", float(spec.w0))
 
     def forward(self, active: Float[Tensor, "batch latent"]) -> Out:
-        frequency = active.mean(0)
+        frequency = wide(active).mean(0)
         return Out(loss=(frequency * (1 + frequency / self.w0)).sum())

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
+from archsearch.blocks._sums import wide
 from archsearch.blocks.losses._base import Loss
 from archsearch.blocks.signals import Port, Signal, Sizes
 from archsearch.spec.block import LossSpec, Paper
@@ -35,4 +36,4 @@ class L0(Loss):
         super().__init__(spec)
 
     def forward(self, active: Float[Tensor, "batch latent"]) -> Out:
-        return Out(loss=active.sum(-1).mean())
+        return Out(loss=wide(active).sum(-1).mean())

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
+from archsearch.blocks._sums import wide
 from archsearch.blocks.losses._base import Loss
 from archsearch.blocks.signals import Port, Signal, Sizes
 from archsearch.spec.block import Field, LossSpec, Paper
@@ -42,7 +43,7 @@ class L0Quadratic(Loss):
         self.per_row = spec.per == "row"
 
     def forward(self, active: Float[Tensor, "batch latent"]) -> Out:
-        count = active.sum(-1)
+        count = wide(active).sum(-1)
         if self.per_row:
             return Out(loss=(2 / self.target * (count - self.target).square()).mean())
         return Out(loss=(count.mean() / self.target - 1).square())

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from archsearch.blocks._block import Out
 from archsearch.blocks.losses._penalty import Penalty, PenaltySpec, sizes_of
-from archsearch.blocks.signals import Sizes
 from archsearch.spec.block import Paper
 
 
@@ -29,9 +28,6 @@ class L1(Penalty):
     paper = Paper(
         title="Circuits updates, April 2024", url="https://transformer-circuits.pub/2024/april-update", where="training SAEs: the loss"
     )
-
-    def __init__(self, spec: Spec, sizes: Sizes):
-        super().__init__(spec, sizes)
 
     def forward(self, code: Float[Tensor, "*batch latent"], dictionary: Float[Tensor, "latent model"] | None = None) -> Out:
         return Out(loss=sizes_of(code, dictionary).sum(-1).mean())

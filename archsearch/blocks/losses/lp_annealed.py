@@ -71,6 +71,10 @@ class LpAnnealed(Penalty):
     def given(cls, spec: Spec) -> dict[str, Given]:
         return {"progress": Given.PROGRESS}
 
+    @classmethod
+    def settled_frac(cls, spec: Spec) -> float:
+        return max(spec.end_frac, super().settled_frac(spec))
+
     def forward(
         self,
         code: Float[Tensor, "*batch latent"],

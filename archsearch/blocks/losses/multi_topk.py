@@ -9,7 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
+from archsearch.blocks._sums import wide
 from archsearch.blocks.losses._base import Loss
+from archsearch.blocks.losses._relative import relative
 from archsearch.blocks.signals import SPACE, Port, Signal, Sizes
 from archsearch.spec.block import Field, LossSpec, Paper
 
@@ -59,9 +61,5 @@ class MultiTopK(Loss):
         values = kept.values.relu() * (torch.arange(self.k_bound, device=pre.device) < self.k)
         rebuilt = torch.zeros_like(pre).scatter(-1, kept.indices, values) @ dictionary
         error = target - (rebuilt if bias is None else rebuilt + bias)
-        missed = error.square().sum(-1).mean()
-        if not self.relative:
-            return Out(loss=missed)
-        variance = (target - target.mean(0)).square().sum(-1).mean()
-        usable = variance > 0
-        return Out(loss=torch.where(usable, missed * target.shape[-1] / torch.where(usable, variance, 1.0), 0.0))
+        missed = wide(error).square().sum(-1).mean()
+        return Out(loss=relative(missed, target) if self.relative else missed)

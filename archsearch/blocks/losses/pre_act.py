@@ -10,6 +10,7 @@ from pydantic import model_validator
 from torch import Tensor
 
 from archsearch.blocks._block import Out
+from archsearch.blocks._sums import wide
 from archsearch.blocks.losses._base import Loss
 from archsearch.blocks.signals import Port, Signal, Sizes
 from archsearch.spec.block import Field, LossSpec, Paper, refuse_unused
@@ -71,4 +72,4 @@ class PreAct(Loss):
         below = (-pre if threshold is None else threshold - pre).relu() * dictionary.norm(dim=-1)
         if idle is not None:
             below = torch.where(idle >= self.dead_after_frac, below, 0.0)
-        return Out(loss=below.sum(-1).mean())
+        return Out(loss=wide(below).sum(-1).mean())

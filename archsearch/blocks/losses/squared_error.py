@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
+from archsearch.blocks._sums import wide
 from archsearch.blocks.losses._base import Loss
 from archsearch.blocks.signals import SPACE, Port, Sizes
 from archsearch.spec.block import Field, LossSpec
@@ -32,4 +33,4 @@ class SquaredError(Loss):
         self.share = 1.0 if spec.levels == "mean" else float(max(levels, 1))
 
     def forward(self, reconstruction: Float[Tensor, "*level batch model"], target: Float[Tensor, "batch model"]) -> Out:
-        return Out(loss=(target - reconstruction).square().sum(-1).mean() * self.share)
+        return Out(loss=wide(target - reconstruction).square().sum(-1).mean() * self.share)

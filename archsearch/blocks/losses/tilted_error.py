@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
+from archsearch.blocks._sums import wide
 from archsearch.blocks.losses._base import Loss
 from archsearch.blocks.signals import SPACE, Port, Sizes
 from archsearch.spec.block import Field, LossSpec, Paper
@@ -49,7 +50,7 @@ class TiltedError(Loss):
         self.share = 1.0 if spec.levels == "mean" else float(max(levels, 1))
 
     def forward(self, reconstruction: Float[Tensor, "*level batch model"], target: Float[Tensor, "batch model"]) -> Out:
-        error = (target - reconstruction).square().sum(-1)
+        error = wide(target - reconstruction).square().sum(-1)
         return Out(loss=(self._by_weights(error) if self.weighted else self._log_mean_exp(error)).mean() * self.share)
 
     def _by_weights(self, error: Float[Tensor, "*level batch"]) -> Float[Tensor, "*level"]:

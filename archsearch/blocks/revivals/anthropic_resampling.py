@@ -51,6 +51,10 @@ class AnthropicResampling(Revival):
                 what = f"the encoder of {name!r} has no rows that are directions of its input: there is nothing to point at an input"
                 raise InvalidInput([Problem(what, path="revival")])
 
+    @classmethod
+    def settled_frac(cls, spec: Spec) -> float:
+        return max(spec.at_frac)
+
     def steps(self, total_steps: int, batch: int) -> list[int]:
         found = []
         for share in self.at_frac:

@@ -1,52 +1,14 @@
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from archsearch.blocks.gates.abs_topk import AbsTopK
 from archsearch.blocks.signals import Sizes
-from tests.blocks.harness import Case, Example, Two, base, grown
-from tests.blocks.test_ramps import k_most, k_now
+from tests.blocks.gates.shared import by_row, row_example
+from tests.blocks.harness import base, grown
 
-
-def reference(settings, ports, tensors):
-    pre = ports["pre"]
-    code = np.zeros_like(pre)
-    for row, values in enumerate(pre):
-        sizes = abs(values)
-        # Which of several equal values is kept is the library's choice: the reference takes it.
-        chosen = torch.tensor(sizes).topk(k_most(settings, len(values))).indices.tolist()[: round(k_now(settings, ports))]
-        assert sorted(sizes[chosen]) == sorted(sizes)[-len(chosen) :]
-        for index in chosen:
-            code[row, index] = values[index]
-    return {"code": code, **({"threshold": tensors["threshold"]} if settings["inference"] == "calibrated" else {})}
-
-
-def reference_infer(settings, ports, tensors):
-    if settings["inference"] == "rows":
-        return reference(settings, {"pre": ports["pre"]}, tensors)
-    theta = float(tensors["threshold"])
-    return {"code": [[value if abs(value) >= theta else 0.0 for value in row] for row in ports["pre"]]}
-
-
-EXAMPLE = Example(
-    settings={"k": 3},
-    cases=(
-        Case(),
-        Case({"k": 100}),
-        Case({"k_start": 6, "anneal_frac": 0.75}),
-        Case({"k_start": 100, "anneal_frac": 0.75, "anneal": "exponential"}),
-        Case({"inference": "calibrated"}),
-    ),
-    fields={
-        "k": Two(2, 5),
-        "k_start": Two(6, 10, {"anneal_frac": 0.75}),
-        "anneal_frac": Two(0.5, 1.0, {"k_start": 6}),
-        "anneal": Two("linear", "exponential", {"k_start": 10, "anneal_frac": 0.75}),
-        "inference": Two("rows", "calibrated"),
-    },
-    reference=reference,
-)
+reference, reference_infer = by_row(abs, lambda h: h)
+EXAMPLE = row_example(reference)
 
 
 def test_the_two_largest_in_size_keep_their_sign():

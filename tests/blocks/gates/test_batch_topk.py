@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from archsearch.blocks.gates.batch_topk import BatchTopK
 from archsearch.blocks.signals import Sizes
+from tests.blocks.gates.shared import k_most, k_now
 from tests.blocks.harness import Case, Example, Two
-from tests.blocks.test_ramps import k_most, k_now
 
 
 def reference(settings, ports, tensors):

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from archsearch.blocks.gates.feature_choice import FeatureChoice
 from archsearch.blocks.signals import Sizes
+from tests.blocks.gates.shared import k_now
 from tests.blocks.harness import Case, Example, Two
-from tests.blocks.test_ramps import k_now
 
 
 def _due(settings, ports) -> list[int]:

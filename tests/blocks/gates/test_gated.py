@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,37 +11,20 @@ from torch import Tensor
 
 from archsearch.assembler.build import assemble
 from archsearch.assembler.parse import parse
+from archsearch.blocks._kernels import Kernel
 from archsearch.blocks.gates.gated import Gated
 from archsearch.blocks.signals import Info, Signal, Sizes
-from tests.blocks.harness import Case, Example, Two, base, data, grown
+from archsearch.errors import AssemblyError
+from tests.blocks.gates.shared import back_through_paths, counted, kernel, paths, share_on
+from tests.blocks.harness import Case, Example, Two, base, data
 
-KERNELS = (
-    "identity",
-    "heaviside",
-    "rectangle",
-    "triangle",
-    "sigmoid",
-    "gaussian",
-    "epanechnikov",
-    "quartic",
-    "raised_cosine",
-    "cauchy",
-    "silverman",
-)
+KERNELS = get_args(Kernel)
 STRAIGHT = {"training": "straight_through"}
 FROZEN = {"training": "frozen_decoder"}
 
 
-def _parts(ports, tensors):
-    gate = ports["gate"]
-    pi = gate + tensors["b_gate"]
-    magnitude = ports.get("magnitude")
-    strength = (gate * np.exp(tensors["r_mag"]) if magnitude is None else magnitude) + tensors["b_mag"]
-    return pi, strength
-
-
 def reference(settings, ports, tensors):
-    pi, strength = _parts(ports, tensors)
+    pi, strength = paths(ports, tensors)
     code = np.zeros_like(pi)
     for index in np.ndindex(*pi.shape):
         code[index] = max(strength[index], 0.0) if pi[index] > 0 else 0.0
@@ -54,13 +38,13 @@ def reference(settings, ports, tensors):
 
 def reference_grad(settings, ports, tensors, above):
     """Gradients by hand: equation 8's third term reaches the gate and the dictionary (whose wire the assembler may detach)."""
-    pi, strength = _parts(ports, tensors)
+    pi, strength = paths(ports, tensors)
     on = (pi > 0).astype(float)
     d_pi = above["gate_code"] * on
     d_strength = above["code"] * on * (strength > 0)
     found = {}
     if settings["training"] == "straight_through":
-        slope = _kernel(pi / settings["bandwidth"], settings["kernel"]) / settings["bandwidth"]
+        slope = kernel(pi / settings["bandwidth"], settings["kernel"]) / settings["bandwidth"]
         d_pi = d_pi + (above["code"] * np.maximum(strength, 0.0) + above["active"]) * slope
     else:
         gate_code = np.maximum(pi, 0.0)
@@ -71,31 +55,7 @@ def reference_grad(settings, ports, tensors, above):
         d_pi = d_pi - (d_error @ ports["dictionary"].T) * on
         if "bias" in ports:
             found["bias"] = -d_error.sum(0)
-    found |= {"b_gate": d_pi.sum(0), "b_mag": d_strength.sum(0), "gate": d_pi}
-    if "magnitude" in ports:
-        found["magnitude"] = d_strength
-    else:
-        scale = np.exp(tensors["r_mag"])
-        found["gate"] = d_pi + d_strength * scale
-        found["r_mag"] = (d_strength * ports["gate"] * scale).sum(0)
-    return found
-
-
-def _kernel(u, shape):
-    within = abs(u) < 1
-    return {
-        "identity": np.ones_like(u),
-        "heaviside": (u > 0) * 1.0,
-        "rectangle": (abs(u) < 0.5) * 1.0,
-        "triangle": np.where(within, 1 - abs(u), 0.0),
-        "sigmoid": np.exp(-u) / (1 + np.exp(-u)) ** 2,
-        "gaussian": np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi),
-        "epanechnikov": np.where(within, 3 / 4 * (1 - u**2), 0.0),
-        "quartic": np.where(within, 15 / 16 * (1 - u**2) ** 2, 0.0),
-        "raised_cosine": np.where(within, (1 + np.cos(np.pi * u)) / 2, 0.0),
-        "cauchy": 1 / (np.pi + np.pi * u**2),
-        "silverman": np.exp(-abs(u) / np.sqrt(2)) * np.sin(abs(u) / np.sqrt(2) + np.pi / 4) / 2,
-    }[shape]
+    return found | back_through_paths(d_pi, d_strength, ports, tensors)
 
 
 def _sae(spec):
@@ -192,19 +152,10 @@ def test_the_mean_pseudo_gradient_is_the_density_at_the_step(shape: str):
 
 
 def test_a_count_of_what_is_on_turns_latents_off_without_any_l1():
-    def fraction_on(weight: float) -> float:
-        document = _sae({"kind": "gated", "training": "straight_through"})
-        document["losses"]["sparsity"] = {"kind": "l0", "weight": weight}
-        document["training"]["tokens"] = 4096
-        member = grown(document)
-        assert (member.sae.blocks["gate"].b_gate.abs() > 0.01).any()
-        return (member.sae.encode(data()) != 0).double().mean().item()
-
-    assert fraction_on(1.0) < 0.5 * fraction_on(0.0)
+    spec = {"kind": "gated", "training": "straight_through"}
+    assert share_on(spec, 1.0) < 0.5 * share_on(spec, 0.0)
 
 
 def test_counting_what_has_no_gradient_is_refused():
-    document = _sae({"kind": "gated"})
-    document["losses"]["sparsity"] = {"kind": "l0", "weight": 1.0}
-    with pytest.raises(Exception, match=r"losses.*active"):
-        assemble(parse(document), model=6)
+    with pytest.raises(AssemblyError, match=r"losses.*active"):
+        assemble(parse(counted({"kind": "gated"})), model=6)

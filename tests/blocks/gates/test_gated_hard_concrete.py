@@ -8,51 +8,35 @@ import torch
 
 from archsearch.blocks.gates.gated_hard_concrete import GatedHardConcrete
 from archsearch.blocks.signals import Info, Signal, Sizes
-from tests.blocks.harness import Case, Example, Two, base, data, grown
+from tests.blocks.gates.shared import assert_finite_at_the_ends_of_noise, counted, paths, share_on, sigmoid
+from tests.blocks.harness import Case, Example, Two
 
 
-def _paths(ports, tensors):
-    gate, magnitude = ports["gate"], ports.get("magnitude")
-    strength = (gate * np.exp(tensors["r_mag"]) if magnitude is None else magnitude) + tensors["b_mag"]
-    return gate + tensors["b_gate"], np.maximum(strength, 0.0)
-
-
-def _sigmoid(value: float) -> float:
-    return 0.5 * (1 + math.tanh(value / 2))
-
-
-def _out(settings, pi, m, z):
+def _out(settings, pi, strength, z):
     stretched = np.clip(z * (settings["zeta"] - settings["gamma"]) + settings["gamma"], 0.0, 1.0)
     edge = settings["beta"] * math.log(-settings["gamma"] / settings["zeta"])
-    return {"code": stretched * m, "gate_code": np.maximum(pi, 0.0), "active": np.vectorize(_sigmoid)(pi - edge)}
+    return {"code": stretched * np.maximum(strength, 0.0), "gate_code": np.maximum(pi, 0.0), "active": sigmoid(pi - edge)}
 
 
 def reference(settings, ports, tensors):
-    pi, m = _paths(ports, tensors)
+    pi, strength = paths(ports, tensors)
     z = np.zeros_like(pi)
     for index, u in np.ndenumerate(ports["uniform"]):
         u = min(max(u, 1e-6), 1 - 1e-6)
-        z[index] = _sigmoid((math.log(u) - math.log(1 - u) + pi[index]) / settings["beta"])
-    return _out(settings, pi, m, z)
+        z[index] = sigmoid((math.log(u) - math.log(1 - u) + pi[index]) / settings["beta"])
+    return _out(settings, pi, strength, z)
 
 
 def reference_infer(settings, ports, tensors):
-    pi, m = _paths(ports, tensors)
-    return _out(settings, pi, m, np.vectorize(_sigmoid)(pi))
-
-
-def _sae(spec):
-    document = base()
-    document["graph"]["gate"] = spec
-    document["losses"]["sparsity"] = {"kind": "l0", "weight": 0.1}
-    return document
+    pi, strength = paths(ports, tensors)
+    return _out(settings, pi, strength, sigmoid(pi))
 
 
 EXAMPLE = Example(
     cases=(Case(), Case({"beta": 0.4, "gamma": -0.3, "zeta": 1.2}, wired=("magnitude",))),
     fields={"beta": Two(0.5, 0.9), "gamma": Two(-0.1, -0.3), "zeta": Two(1.1, 1.4)},
     reference=reference,
-    sae=_sae,
+    sae=counted,
 )
 
 
@@ -80,11 +64,7 @@ def test_active_is_the_chance_that_the_gate_is_open():
 
 
 def test_noise_of_exactly_zero_or_nearly_one_stays_finite():
-    gate = _gate()
-    out = gate(torch.zeros(1, 3), uniform=torch.tensor([[0.0, 1 - 2**-24, 0.5]]))
-    sum(value.sum() for value in out.values()).backward()
-    assert all(value.isfinite().all() for value in out.values())
-    assert all(value.grad.isfinite().all() for value in gate.parameters())
+    assert_finite_at_the_ends_of_noise(_gate())
 
 
 def test_the_threshold_is_where_inference_turns_on():
@@ -96,12 +76,5 @@ def test_the_threshold_is_where_inference_turns_on():
 
 
 def test_the_expected_count_turns_latents_off():
-    def fraction_on(weight: float) -> float:
-        document = _sae({"kind": "gated_hard_concrete"})
-        document["losses"]["sparsity"]["weight"] = weight
-        document["training"]["tokens"] = 4096
-        member = grown(document)
-        assert (member.sae.blocks["gate"].b_gate.abs() > 0.01).any()
-        return (member.sae.encode(data()) != 0).double().mean().item()
-
-    assert fraction_on(1.0) < 0.5 * fraction_on(0.0)
+    spec = {"kind": "gated_hard_concrete"}
+    assert share_on(spec, 1.0) < 0.5 * share_on(spec, 0.0)

@@ -9,7 +9,8 @@ import torch
 from archsearch.blocks.gates.gated import Gated
 from archsearch.blocks.gates.gated_jumprelu import GatedJumpReLU
 from archsearch.blocks.signals import Info, Signal, Sizes
-from tests.blocks.harness import Case, Example, Two, base, data, grown
+from tests.blocks.gates.shared import counted, kernel, share_on
+from tests.blocks.harness import Case, Example, Two
 
 
 def _form(ports, tensors):
@@ -25,21 +26,11 @@ def reference(settings, ports, tensors):
     return {"code": z * on, "active": on}
 
 
-def _kernel(u, shape):
-    within = abs(u) < 1
-    return {
-        "rectangle": (abs(u) < 0.5) * 1.0,
-        "triangle": np.where(within, 1 - abs(u), 0.0),
-        "gaussian": np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi),
-        "quartic": np.where(within, 15 / 16 * (1 - u**2) ** 2, 0.0),
-    }[shape]
-
-
 def reference_grad(settings, ports, tensors, above):
     """Derivatives of theta = b_mag - rho b_gate and z = rho s + b_mag, written out; r_mag moves rho by rho."""
     rho, z, theta = _form(ports, tensors)
     width, s, on = settings["bandwidth"], ports["pre"], reference(settings, ports, tensors)["active"]
-    k = _kernel((z - theta) / width, settings["kernel"]) / width
+    k = kernel((z - theta) / width, settings["kernel"]) / width
     moved = np.maximum(theta, 0.0) * k * above["code"] + k * above["active"]
     d_z = above["code"] * on + (moved if settings["to_input"] else 0.0)
     return {
@@ -48,13 +39,6 @@ def reference_grad(settings, ports, tensors, above):
         "b_mag": (d_z - moved).sum(0),
         "r_mag": (rho * (d_z * s + tensors["b_gate"] * moved)).sum(0),
     }
-
-
-def _sae(spec):
-    document = base()
-    document["graph"]["gate"] = spec
-    document["losses"]["sparsity"] = {"kind": "l0", "weight": 0.1}
-    return document
 
 
 EXAMPLE = Example(
@@ -73,7 +57,7 @@ EXAMPLE = Example(
     },
     reference=reference,
     reference_grad=reference_grad,
-    sae=_sae,
+    sae=counted,
 )
 
 
@@ -126,12 +110,5 @@ def test_the_pseudo_gradient_is_that_of_the_expected_count(to_input: bool):
 
 
 def test_a_count_of_what_is_on_turns_latents_off():
-    def fraction_on(weight: float) -> float:
-        document = _sae({"kind": "gated_jumprelu", "bandwidth": 0.5})
-        document["losses"]["sparsity"]["weight"] = weight
-        document["training"]["tokens"] = 4096
-        member = grown(document)
-        assert ((member.sae.blocks["gate"].b_gate + 0.1).abs() > 0.01).any()
-        return (member.sae.encode(data()) != 0).double().mean().item()
-
-    assert fraction_on(1.0) < 0.5 * fraction_on(0.0)
+    spec = {"kind": "gated_jumprelu", "bandwidth": 0.5}
+    assert share_on(spec, 1.0) < 0.5 * share_on(spec, 0.0)

@@ -7,17 +7,8 @@ from pydantic import ValidationError
 
 from archsearch.blocks.gates.gated_sigmoid import GatedSigmoid
 from archsearch.blocks.signals import Info, Signal, Sizes
-from tests.blocks.harness import Case, Example, Two, base, data, grown
-
-
-def _paths(ports, tensors):
-    gate, magnitude = ports["gate"], ports.get("magnitude")
-    strength = (gate * np.exp(tensors["r_mag"]) if magnitude is None else magnitude) + tensors["b_mag"]
-    return gate + tensors["b_gate"], strength
-
-
-def _sigmoid(value):
-    return 0.5 * (1 + np.tanh(value / 2))
+from tests.blocks.gates.shared import back_through_paths, counted, paths, share_on, sigmoid, stepped
+from tests.blocks.harness import Case, Example, Two
 
 
 def _tau(settings, ports):
@@ -26,37 +17,23 @@ def _tau(settings, ports):
 
 
 def reference(settings, ports, tensors):
-    pi, strength = _paths(ports, tensors)
+    pi, strength = paths(ports, tensors)
     hard = settings["hard_frac"] > 0 and float(ports["progress"]) >= 1 - settings["hard_frac"]
-    on = (pi > 0) * 1.0 if hard else _sigmoid(pi / _tau(settings, ports))
+    on = (pi > 0) * 1.0 if hard else sigmoid(pi / _tau(settings, ports))
     return {"code": on * np.maximum(strength, 0.0), "gate_code": np.maximum(pi, 0.0), "active": on}
 
 
-def reference_infer(settings, ports, tensors):
-    pi, strength = _paths(ports, tensors)
-    on = (pi > 0) * 1.0
-    return {"code": on * np.maximum(strength, 0.0), "gate_code": np.maximum(pi, 0.0), "active": on}
+reference_infer = stepped
 
 
 def reference_grad(settings, ports, tensors, above):
     """The sigmoid's derivative s(1 - s) / tau, whichever goes forward."""
-    pi, strength = _paths(ports, tensors)
+    pi, strength = paths(ports, tensors)
     tau = _tau(settings, ports)
-    soft, m = _sigmoid(pi / tau), np.maximum(strength, 0.0)
+    soft, m = sigmoid(pi / tau), np.maximum(strength, 0.0)
     d_pi = (above["code"] * m + above["active"]) * soft * (1 - soft) / tau + above["gate_code"] * (pi > 0)
     d_strength = above["code"] * reference(settings, ports, tensors)["active"] * (strength > 0)
-    found = {"gate": d_pi, "b_gate": d_pi.sum(0), "b_mag": d_strength.sum(0)}
-    if "magnitude" in ports:
-        return {**found, "magnitude": d_strength}
-    scale = np.exp(tensors["r_mag"])
-    return {**found, "gate": d_pi + d_strength * scale, "r_mag": (d_strength * ports["gate"] * scale).sum(0)}
-
-
-def _sae(spec):
-    document = base()
-    document["graph"]["gate"] = spec
-    document["losses"]["sparsity"] = {"kind": "l0", "weight": 0.1}
-    return document
+    return back_through_paths(d_pi, d_strength, ports, tensors)
 
 
 EXAMPLE = Example(
@@ -74,7 +51,7 @@ EXAMPLE = Example(
     },
     reference=reference,
     reference_grad=reference_grad,
-    sae=_sae,
+    sae=counted,
 )
 
 
@@ -128,12 +105,5 @@ def test_schedules_that_make_no_sense_are_refused(settings: dict, what: str):
 
 
 def test_the_sum_of_the_gate_turns_latents_off():
-    def fraction_on(weight: float) -> float:
-        document = _sae({"kind": "gated_sigmoid", "tau_end": 0.1})
-        document["losses"]["sparsity"]["weight"] = weight
-        document["training"]["tokens"] = 4096
-        member = grown(document)
-        assert (member.sae.blocks["gate"].b_gate.abs() > 0.01).any()
-        return (member.sae.encode(data()) != 0).double().mean().item()
-
-    assert fraction_on(1.0) < 0.5 * fraction_on(0.0)
+    spec = {"kind": "gated_sigmoid", "tau_end": 0.1}
+    assert share_on(spec, 1.0) < 0.5 * share_on(spec, 0.0)

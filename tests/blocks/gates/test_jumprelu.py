@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from archsearch.blocks.gates.jumprelu import JumpReLU
 from archsearch.blocks.signals import Sizes
-from tests.blocks.harness import Case, Example, Two, base
+from tests.blocks.gates.shared import counted, kernel
+from tests.blocks.harness import Case, Example, Two
 
 
 def _theta(settings, tensors):
@@ -22,14 +23,6 @@ def reference(settings, ports, tensors):
     return {"code": np.array(on) * ports["pre"], "active": on}
 
 
-def _kernel(u, shape):
-    if shape == "rectangle":
-        return 1.0 if abs(u) < 0.5 else 0.0
-    if shape == "triangle":
-        return max(0.0, 1 - abs(u))
-    return math.exp(-u) / (1 + math.exp(-u)) ** 2 if shape == "sigmoid" else math.exp(-u * u / 2) / math.sqrt(2 * math.pi)
-
-
 def reference_grad(settings, ports, tensors, above):
     """The paper's pseudo-derivatives times upstream gradients, entry by entry."""
     pre, theta, width = ports["pre"], _theta(settings, tensors), settings["bandwidth"]
@@ -37,21 +30,14 @@ def reference_grad(settings, ports, tensors, above):
     for (row, i), h in np.ndenumerate(pre):
         on = h > theta[i]
         half = settings["kernel_on"] == "magnitude"
-        jump = _kernel(((max(h, 0.0) if half else h) - theta[i]) / width, settings["kernel"]) / width
-        step = _kernel(((h if on else 0.0) - theta[i]) / width, settings["kernel"]) / width if half else jump
+        jump = kernel(((max(h, 0.0) if half else h) - theta[i]) / width, settings["kernel"]) / width
+        step = kernel(((h if on else 0.0) - theta[i]) / width, settings["kernel"]) / width if half else jump
         moved = theta[i] * jump * above["code"][row, i] + step * above["active"][row, i]
         d_theta[i] -= moved
         d_pre[row, i] = above["code"][row, i] * on + (moved if settings["to_input"] else 0.0)
     if settings["parametrisation"] == "log_theta":
         return {"pre": d_pre, "log_theta": d_theta * (1.0 if settings["log_gradient"] == "literal" else theta)}
     return {"pre": d_pre, "theta": d_theta}
-
-
-def _sae(spec):
-    document = base()
-    document["graph"]["gate"] = spec
-    document["losses"]["sparsity"] = {"kind": "l0", "weight": 0.1}
-    return document
 
 
 EXAMPLE = Example(
@@ -75,7 +61,7 @@ EXAMPLE = Example(
     },
     reference=reference,
     reference_grad=reference_grad,
-    sae=_sae,
+    sae=counted,
 )
 
 

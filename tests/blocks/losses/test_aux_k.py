@@ -270,5 +270,5 @@ def test_settings_that_cannot_act_are_refused():
 def test_a_bias_that_is_not_there_cannot_be_added():
     document = _weighed({"kind": "aux_k", "bias": "added"})
     document["graph"]["decoder"] = {"kind": "linear_decoder", "bias": False}
-    with pytest.raises(AssemblyError, match="needs a bias for port 'bias'"):
+    with pytest.raises(AssemblyError, match="needs a signal of type bias for port 'bias'"):
         assemble(parse(document), model=6)
