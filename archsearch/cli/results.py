@@ -35,7 +35,9 @@ def status(args: Namespace) -> int:
         said = {
             state: {str(t.number): t.message for t in record.trials if t.state == state and t.message} for state in ("failed", "complete")
         }
-        print(json.dumps({**front_json(record), "failed": said["failed"], "remarks": said["complete"]}, indent=1))
+        print(
+            json.dumps({**front_json(record), "failed": said["failed"], "remarks": said["complete"], "refused": record.refused}, indent=1)
+        )
         return 0
     console = Console()
     ended = [trial for trial in record.trials if trial.state != "running"]

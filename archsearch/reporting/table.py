@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from archsearch.reporting.front import FrontRow, baseline_names, counts, front_rows
+from archsearch.reporting.ladder import ladder_words
 from archsearch.reporting.live import counted
 from archsearch.reporting.picture import number
 from archsearch.search.records import StudyRecord
@@ -62,10 +63,12 @@ def _versus(row: FrontRow) -> str:
 
 
 def remarks(record: StudyRecord, most: int = 3) -> list[str]:
-    """Returns a line for each of the first trials that ended otherwise than asked, and one for how many more there are."""
+    """Returns a line for each branch that gave no trial and each of the first trials that ended otherwise than asked, and what is left."""
     found = [f"trial {trial.number}: {trial.message}" for trial in record.trials if trial.state == "complete" and trial.message]
     left = len(found) - most
     return [
+        *record.refused,
+        *ladder_words(record),
         *found[:most],
         *([f"{left} more trials ended otherwise than asked (`archsearch status --json` lists them)"] if left > 0 else []),
     ]
@@ -97,6 +100,8 @@ def summary(record: StudyRecord) -> str:
         "",
         *_markdown(rows),
         "",
+        *[line for branch in record.refused for line in (f"{_plain(branch[0].upper() + branch[1:])}.", "")],
+        *[line for sentence in ladder_words(record) for line in (sentence, "")],
         "![The front](front.png)",
         "",
         *_repeat(record),

@@ -13,11 +13,15 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from archsearch.errors import StudyError
-from archsearch.search.records import Place, StudyRecord, TrialRecord
+from archsearch.search.records import Climbed, Place, StudyRecord, TrialRecord
+from archsearch.search.refusals import ILLEGAL, refused_branches
 from archsearch.search.tables import FORMAT, Base, EventRow, RungRow, StudyRow, TrialRow
 
 DATABASE = "study.db"
 """File of a study's database inside its folder."""
+
+AUDITED = "audited"
+"""Kind of the events that tell of trials finished though the ladder was to stop them."""
 
 STORAGE = "storage.json"
 """File inside a study's folder that says where its database is, if elsewhere."""
@@ -187,9 +191,19 @@ class Ledger:
         with Session(self.engine) as session:
             return [_record(row, measurements or {}) for row, measurements in session.execute(query)]
 
+    def climbed(self) -> Climbed:
+        """Returns what was measured before the end of a run, and which trials were finished though they were to be stopped."""
+        query = select(TrialRow.number, RungRow.frac, RungRow.measurements).join(RungRow, RungRow.trial_id == TrialRow.id)
+        query = query.where(TrialRow.study_id == self.study_id, RungRow.frac < 1.0).order_by(TrialRow.number, RungRow.frac)
+        rungs: dict[int, dict[float, dict[str, float]]] = {}
+        with Session(self.engine) as session:
+            for number, frac, measurements in session.execute(query):
+                rungs.setdefault(number, {})[frac] = _plain(measurements)
+        return Climbed(rungs, frozenset(told["trial"] for told in self.events(AUDITED)))
+
     def record(self) -> StudyRecord:
         """Returns the whole study as plain data."""
-        row = self.study()
+        row, trials = self.study(), self.trials()
         settings = row.settings
         low, high = settings["band"]
         return StudyRecord(
@@ -198,12 +212,14 @@ class Ledger:
             space=row.space,
             objectives=tuple(settings["objectives"]),
             band=(float(low), float(high)),
-            trials=self.trials(),
+            trials=trials,
             planned=row.planned,
             stopped=row.stopped,
             command=row.command,
             provenance=row.provenance,
             seconds=row.seconds,
+            climbed=self.climbed(),
+            refused=refused_branches(self.events(ILLEGAL), [trial.params for trial in trials]),
         )
 
     def _trial(self, session: Session, number: int) -> TrialRow:
@@ -232,11 +248,16 @@ def _record(row: TrialRow, measurements: dict[str, Any]) -> TrialRecord:
         arch=row.arch,
         run=row.run,
         baseline=row.baseline,
-        measurements={name: math.nan if value is None else value for name, value in measurements.items()},
+        measurements=_plain(measurements),
         message=row.message,
         copied_from=row.copied_from,
         history=[(step, terms) for step, terms in row.history],
     )
+
+
+def _plain(measurements: dict[str, Any]) -> dict[str, float]:
+    """Returns measurements as numbers: what was not finite was written as null."""
+    return {name: math.nan if value is None else value for name, value in measurements.items()}
 
 
 def remember_storage(folder: Path, url: str, name: str) -> None:

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-STATES = ("running", "complete", "failed")
-"""States of a trial; a complete one outside the band is kept but never on the front."""
+STATES = ("running", "complete", "stopped", "failed")
+"""States of a trial; a complete one outside the band is kept but never on the front, a stopped one fell behind on the ladder."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,14 @@ class TrialRecord:
     history: list[tuple[int, dict[str, float]]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Climbed:
+    """How far trials got on the ladder: `rungs`, measurements by trial and share of the run; `audited`: trials finished though behind."""
+
+    rungs: dict[int, dict[float, dict[str, float]]] = field(default_factory=dict)
+    audited: frozenset[int] = frozenset()
+
+
 class Place(NamedTuple):
     """Where a trial stands in its study, without its spec and its numbers."""
 
@@ -55,7 +63,8 @@ class StudyRecord:
     """One study.
 
     `objectives` are minimised as they stand (`l0` as log2); `band`: effective L0 a front member must lie in; `stopped`: why it ended, empty
-    while it has not; `provenance`: activations, versions, machine; `command`: how to repeat it; `seconds`: wall clock so far.
+    while it has not; `climbed`: what the ladder measured; `refused`: a sentence for each branch that never gave a legal SAE;
+    `provenance`: activations, versions, machine; `command`: how to repeat it; `seconds`: wall clock so far.
     """
 
     name: str
@@ -69,6 +78,8 @@ class StudyRecord:
     command: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    climbed: Climbed = field(default_factory=Climbed)
+    refused: tuple[str, ...] = ()
 
 
 def feasible(trial: TrialRecord, band: tuple[float, float], objectives: tuple[str, ...] = ("l0", "fvu")) -> bool:

@@ -16,6 +16,7 @@ from archsearch.assembler.parse import parse
 from archsearch.assembler.sae import SAE
 from archsearch.errors import DataError, InvalidInput
 from archsearch.evaluation.metrics import evaluate
+from archsearch.search.climb import Climb
 from archsearch.search.ledger import Ledger
 from archsearch.search.records import Status, TrialRecord, front
 from archsearch.search.sampler import Sampling
@@ -43,6 +44,7 @@ class Runner:
     precision: str
     band: tuple[float, float]
     objectives: tuple[str, ...]
+    climb: Climb
     planned: int
     stop: Callable[[], bool]
     observe: Observer
@@ -63,7 +65,7 @@ class Runner:
         """Brings the trials of one or more asks to their end; returns False if the user stopped it (and then saves what runs)."""
         waiting = [row for row in rows if row.state == "running"]
         self._see([row.number for row in rows])
-        known = {t.run for t in self.seen.values() if t.state == "complete" and t.copied_from is None}
+        known = {t.run for t in self.seen.values() if t.state in ("complete", "stopped") and t.copied_from is None}
         copies: list[tuple[TrialRow, str]] = []
         members: dict[int, Member] = {}
         for row in waiting:
@@ -71,10 +73,7 @@ class Runner:
                 copies.append((row, row.run))
             else:
                 self._start(row, members)
-        begun = time.perf_counter()
-        train(list(members.values()), self.executor, tick=lambda count: self._tick(count, len(members)), stop=self.stop)
-        self.training_seconds += time.perf_counter() - begun
-        if self.stop() and not all(member.done for member in members.values()):
+        if not self._train(members):
             self._save(members)
             return False
         for number, member in members.items():
@@ -82,6 +81,25 @@ class Runner:
         for row, run in copies:
             self._copy(row, run)
         self.tell([row.number for row in rows])
+        return True
+
+    def _train(self, members: dict[int, Member]) -> bool:
+        """Trains members from rung to rung; who is stopped there is written down and leaves `members`. False if the user stopped it."""
+        baselines = {number for number in members if self.seen[number].baseline is not None}
+        for frac in (*self.climb.rungs, 1.0):
+            begun = time.perf_counter()
+            tick = lambda count: self._tick(count, len(members))  # noqa: E731
+            train(list(members.values()), self.executor, until_frac=frac, tick=tick, stop=self.stop)
+            self.training_seconds += time.perf_counter() - begun
+            if self.stop() and not all(member.done for member in members.values()):
+                return False
+            if frac < 1:
+                for number, reason in self.climb.stopped(frac, members, baselines, self._measure).items():
+                    member = members.pop(number)
+                    self.ledger.finish(number, "stopped", {}, reason, member.history)
+                    self.rows_left -= (member.total_steps - member.step) * member.batches.batch
+                    self._checkpoint(number).unlink(missing_ok=True)
+                self._save(members)
         return True
 
     def _see(self, numbers: list[int] | None) -> None:
@@ -175,8 +193,12 @@ class Runner:
         twins = [p for p in self.ledger.places() if p.run == run and p.number != row.number and p.state != "running"]
         twins.sort(key=lambda place: place.state != "complete")
         twin = next(iter(self.ledger.trials([place.number for place in twins[:1]])), None)
-        if twin is None or twin.state == "failed":
-            self.ledger.finish(row.number, "failed", {}, f"the same run as trial {twin.number if twin else '?'}, which failed")
+        if twin is None or twin.state != "complete":
+            stopped = twin is not None and twin.state == "stopped"
+            said = f"the same run as trial {twin.number if twin else '?'}, which {'was stopped' if stopped else 'failed'}"
+            self.ledger.finish(
+                row.number, "stopped" if stopped else "failed", {}, said, copied_from=twin.number if twin and stopped else None
+            )
             return
         self.ledger.finish(row.number, "complete", dict(twin.measurements), twin.message, list(twin.history), copied_from=twin.number)
 

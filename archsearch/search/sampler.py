@@ -108,7 +108,7 @@ class Sampling:
         for name, value in self._constraints(measurements).items():
             if name not in trial.constraints:
                 open_trial.set_constraint(name, value)
-        self.study.tell(number, self._values(measurements))
+        self.study.tell(number, self.values(measurements))
 
     def add(self, number: int, measurements: dict[str, float], attributes: dict[str, Any]) -> None:
         """Adds a baseline's trial, `number` in the ledger, to the baselines' study, unless it is there."""
@@ -118,7 +118,7 @@ class Sampling:
         if number in self._added:
             return
         noted = {**attributes, "archsearch:number": number}
-        values, constraints = self._values(measurements), self._constraints(measurements)
+        values, constraints = self.values(measurements), self._constraints(measurements)
         self._baselines.add_trial(create_trial(values=values, user_attrs=noted, constraints=constraints))
         self._added.add(number)
 
@@ -134,7 +134,8 @@ class Sampling:
         self.forget(orphans)
         return len(orphans)
 
-    def _values(self, measurements: dict[str, float]) -> list[float]:
+    def values(self, measurements: dict[str, float]) -> list[float]:
+        """Returns the objectives as they are minimised: effective L0 as log2, what is better when higher with its sign changed."""
         found = []
         for name in self.objectives:
             value = measurements[name]

@@ -16,6 +16,7 @@ from archsearch.assembler.check import check_space
 from archsearch.blocks.catalogue import catalogue
 from archsearch.errors import Interrupted
 from archsearch.recipes import names, recipe
+from archsearch.search.climb import Climb
 from archsearch.search.guards import NOMINAL_WIDTH, fitting, same_data, same_options, same_space, settings_of
 from archsearch.search.jobs import Setting, fitted, opened
 from archsearch.search.ledger import STORAGE, Ledger, database_url, remember_storage, storage_of
@@ -181,5 +182,6 @@ def _walk(
     sampling = Sampling(url, space.name, settings["sampler"], settings["seed"], objectives, band)
     executor = Stacked() if settings["executor"] == "stacked" else Looped()
     planned = _planned(space, ledger.count(searched=True))
-    runner = Runner(ledger, sampling, activations, executor, folder, device, precision, band, objectives, planned, stop, tell)
+    climb = Climb(ledger, sampling, space.study.ladder)
+    runner = Runner(ledger, sampling, activations, executor, folder, device, precision, band, objectives, climb, planned, stop, tell)
     return Walk(space, ledger, sampling, runner, Setting(activations.d_model, activations.fingerprint, precision), settings["asks"])

@@ -11,6 +11,7 @@ from archsearch.errors import InvalidInput, StudyError
 from archsearch.search.jobs import Draft, Draw, Setting, baseline_drafts, levels_of
 from archsearch.search.ledger import Ledger
 from archsearch.search.records import Place
+from archsearch.search.refusals import ILLEGAL, picks
 from archsearch.search.runner import Runner
 from archsearch.search.sampler import Sampling
 from archsearch.search.tables import TrialRow
@@ -22,9 +23,6 @@ DUPLICATES = 20
 
 ATTEMPTS = 20
 """Draws of one ask that may turn out illegal before the study gives up."""
-
-ILLEGAL = "illegal"
-"""Kind of the events that tell of such draws."""
 
 Make = Callable[[int], Iterable[Draft]]
 """Draws the trials of an ask; the number counts attempts."""
@@ -39,6 +37,7 @@ class Walk:
         self.fields = catalogue().sparsity
         self.asks: dict[int, list[Place]] = {}
         self.asked: list[int] = []
+        self.drawing: Any = None
 
     def run(self, baselines: Mapping[str, dict[str, Any]]) -> bool:
         """Runs every baseline and every ask; returns False if the user stopped it."""
@@ -108,14 +107,15 @@ class Walk:
         """
         vain: list[dict[str, Any]] = []
         for attempt in range(ATTEMPTS):
-            self.asked = []
+            self.asked, self.drawing = [], None
             first, rows = self.ledger.count(), list[TrialRow]()
             try:
                 for draft in make(attempt):
                     rows.append(draft.row(first + len(rows), self.setting))
             except InvalidInput as error:
                 illegal, spare = self.asked[-1:], self.asked[:-1]
-                vain.append({"ask": ask, "attempt": attempt, "illegal": illegal, "spare": spare, "problem": str(error)})
+                picked = picks(self.drawing.params) if self.drawing is not None else {}
+                vain.append({"ask": ask, "attempt": attempt, "illegal": illegal, "spare": spare, "problem": str(error), "picks": picked})
                 continue
             self.ledger.add_trials(rows, [(ILLEGAL, event) for event in vain])
             for event in vain:
@@ -154,6 +154,7 @@ class Walk:
         """Yields the trials of one structure, at its sparsity levels."""
         trial = self.sampling.ask(ask, randomly, attempt)
         self.asked.append(trial.number)
+        self.drawing = trial
         filled = self.space.fill(trial)
         hole = self.space.sparsity_hole(filled, self.fields)
         yield Draft(ask, 0, filled.document, filled.params, None, trial.number)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from archsearch.reporting.front import front_rows
 from archsearch.reporting.results import write_results, write_whole
-from archsearch.reporting.table import cells, print_front, summary, tally
+from archsearch.reporting.table import cells, print_front, remarks, summary, tally
 from archsearch.search.records import StudyRecord
 from tests.reporting.conftest import study, trial
 
@@ -25,7 +25,7 @@ def printed(record: StudyRecord, width: int) -> str:
 def test_a_row_says_everything_the_study_promised() -> None:
     record = study([trial(0, 4, 0.4, baseline="a"), trial(1, 16, 0.2, baseline="a"), trial(2, 8, 0.27, words="mine [x]")])
     rows = {row.trial: cells(row) for row in front_rows(record)}
-    assert rows[2] == ("2", "mine [x]", "8.0", "0.2700", "0.730", "2.0%", "-10.0% a")
+    assert rows[2] == ("2", "mine [x]", "8.0", "0.2700", "0.730", "2.0%", "-4.5% a")
     assert rows[0] == ("0", "baseline a: topk (k 4)", "4.0", "0.4000", "0.600", "0.0%", "baseline")
 
 
@@ -81,3 +81,10 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
 def test_a_front_member_that_is_a_baseline_is_called_so() -> None:
     record = study([trial(0, 8, 0.3, baseline="topk")])
     assert [cells(row)[-1] for row in front_rows(record)] == ["baseline"]
+
+
+def test_a_branch_that_gave_no_trial_is_told() -> None:
+    refused = ("branch gate@x: every draw was refused (3 in all), the last because k must | divide",)
+    record = study([trial(0, 8, 0.3)], refused=refused)
+    assert remarks(record) == list(refused)
+    assert "\nBranch gate@x: every draw was refused (3 in all), the last because k must \\| divide.\n" in summary(record)

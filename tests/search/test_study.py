@@ -68,7 +68,7 @@ def test_stopped_and_resumed_is_the_same_study(
     calls = 0
     train = runner.train
 
-    def stopping(members: Any, executor: Any, tick: Any = None, stop: Any = None) -> None:
+    def stopping(members: Any, executor: Any, until_frac: float, tick: Any = None, stop: Any = None) -> None:
         nonlocal calls
         calls += 1
         chunks = 0
@@ -80,9 +80,9 @@ def test_stopped_and_resumed_is_the_same_study(
 
         if calls == (after + 2) // 3:
             monkeypatch.setattr(study_runner, "stop", enough)
-            train(members, executor, tick=tick, stop=enough)
+            train(members, executor, until_frac, tick, enough)
         else:
-            train(members, executor, tick=tick, stop=stop)
+            train(members, executor, until_frac, tick, stop)
 
     study_runner: Any = None
     original = runner.Runner.run
