@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from archsearch.errors import nearest
 
-GROUPS = ("Search", "One SAE", "Files and blocks", "Activations")
+GROUPS = ("Search", "Judge", "One SAE", "Files and blocks", "Activations")
 
 SAMPLERS = ("tpe", "random", "nsga2")
 EXECUTORS = ("auto", "looped", "stacked")
@@ -136,6 +136,60 @@ def _dashboard(parser: Parser) -> None:
     parser.add_argument("--port", type=_natural, default=8080, metavar="N", help="port on 127.0.0.1 (default: 8080; 0: any free)")
 
 
+def _levels(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(set(values)) < max(len(values), 2) or not all(0 < value < float("inf") for value in values):
+        raise argparse.ArgumentTypeError(f"must be two or more different numbers above zero, such as 8,16,32; got {text!r}")
+    return tuple(sorted(values))
+
+
+def _compare(parser: Parser) -> None:
+    text = (
+        "an SAE spec (YAML or JSON), the name of a recipe, or a file `archsearch export` wrote (its first spec); the first is the reference"
+    )
+    parser.add_argument("specs", nargs="+", metavar="SPEC", help=text)
+    text = "effective L0s each is brought to, between which curves are drawn (default: 8,16,32)"
+    parser.add_argument("--l0", type=_levels, default=(8.0, 16.0, 32.0), metavar="L0,L0", help=text)
+    parser.add_argument("--seeds", type=_count, default=3, metavar="N", help="seeds of first weights and order of the data (default: 3)")
+    text = "activation rows each SAE is trained on (default: the specs', which must agree)"
+    parser.add_argument("--tokens", type=_count, metavar="N", help=text)
+    parser.add_argument("--width", type=_count, metavar="N", help="latents of every SAE (default: each spec's)")
+    parser.add_argument("--batch", type=_count, metavar="N", help="rows of a step, for every SAE (default: each spec's)")
+    text = "a source such as bundled, or a file with one, or a space (default: bundled)"
+    parser.add_argument("--activations", default="bundled", metavar="FILE", help=text)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: compare/NAME-NAME)")
+    _own(parser)
+    _machine(parser)
+    _json(parser)
+
+
+def _confirm(parser: Parser) -> None:
+    _name(parser)
+    text = "the N structures of the front furthest below the best baseline at their L0 (default: 3)"
+    parser.add_argument("--best", type=_count, default=3, metavar="N", help=text)
+    parser.add_argument("--seeds", type=_count, default=5, metavar="N", help="seeds the study never used, two at least (default: 5)")
+    text = "activation rows each SAE is trained on (default: the study's)"
+    parser.add_argument("--tokens", type=_count, metavar="N", help=text)
+    text = "go to other activations: a source such as bundled, or a file with one (results in STUDY/confirm-NAME)"
+    parser.add_argument("--activations", metavar="FILE", help=text)
+    parser.add_argument("--width", type=_count, metavar="N", help="go to another number of latents (results in STUDY/confirm-widthN)")
+    _own(parser)
+    _machine(parser)
+    _json(parser)
+
+
+def _report(parser: Parser) -> None:
+    _name(parser)
+    text = "html: one page that opens without a network; markdown: report.md with figures beside it (default: html)"
+    parser.add_argument("--format", choices=("html", "markdown"), default="html", help=text)
+    text = "the page's file, or the folder for Markdown (default: STUDY/report.html, STUDY/report/)"
+    parser.add_argument("--out", type=Path, metavar="PATH", help=text)
+    _own(parser)
+
+
 def _train(parser: Parser) -> None:
     text = "an SAE spec (YAML or JSON), or a file `archsearch export` wrote (its first spec)"
     parser.add_argument("--spec", type=Path, required=True, metavar="FILE", help=text)
@@ -187,9 +241,12 @@ COMMANDS = {
     "status": _command(0, "results", _status, "show where a study stands, and its front", "status gated"),
     "export": _command(0, "results", _export, "write specs of a study to a file", "export gated --band 16 32 --out best.json"),
     "dashboard": _command(0, "dashboard", _dashboard, "browse a study in Optuna's dashboard, read-only", "dashboard gated --port 8081"),
-    "train": _command(1, "train", _train, "train one SAE and measure it", "train --spec best.json --tokens 4_000_000"),
-    "check": _command(2, "check", _check, "check a space or an SAE spec; estimate its cost", "check spaces/gated.yaml --estimate"),
-    "blocks": _command(2, "catalogue", _blocks, "list the blocks, or show one", "blocks gated"),
-    "schema": _command(2, "catalogue", _schema, "print the JSON Schema of a file, for editors", "schema space > space.json"),
-    "harvest": _command(3, "harvest", _harvest, "fill the activation store", "harvest --space spaces/gated.yaml"),
+    "compare": _command(1, "compare", _compare, "compare SAEs at the same L0, over seeds", "compare topk gated --l0 8,16,32"),
+    "confirm": _command(1, "confirm", _confirm, "retrain a study's best with fresh seeds; judge on test rows", "confirm gated --seeds 5"),
+    "report": _command(1, "report", _report, "write a page, or Markdown, of all a study found", "report gated --format markdown"),
+    "train": _command(2, "train", _train, "train one SAE and measure it", "train --spec best.json --tokens 4_000_000"),
+    "check": _command(3, "check", _check, "check a space or an SAE spec; estimate its cost", "check spaces/gated.yaml --estimate"),
+    "blocks": _command(3, "catalogue", _blocks, "list the blocks, or show one", "blocks gated"),
+    "schema": _command(3, "catalogue", _schema, "print the JSON Schema of a file, for editors", "schema space > space.json"),
+    "harvest": _command(4, "harvest", _harvest, "fill the activation store", "harvest --space spaces/gated.yaml"),
 }  # fmt: skip

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from archsearch.assembler.words import telling
+from archsearch.evaluation.curves import Point, at_l0
 from archsearch.search.records import StudyRecord, TrialRecord, feasible, front
 
 FORMAT = "archsearch-front-1"
-
-Point = tuple[float, float]
-"""Effective L0 and FVU."""
 
 
 @dataclass(frozen=True)
 class Versus:
     """The best baseline at the effective L0 of a front member.
 
-    `baseline`: its name; `fvu`: what it reaches there (interpolated); `percent`: how far the member's FVU is from it (below 0: better).
+    `baseline`: its name; `fvu`: what it reaches there (log FVU interpolated over log L0); `percent`: how far the member's FVU is from it
+    (below 0: better).
     """
 
     baseline: str
@@ -59,21 +57,8 @@ def baseline_curves(record: StudyRecord) -> dict[str, list[TrialRecord]]:
 
 
 def point(trial: TrialRecord) -> Point:
-    """Returns where a measured trial stands."""
+    """Returns where a measured trial stands: effective L0 and FVU."""
     return trial.measurements["l0"], trial.measurements["fvu"]
-
-
-def at_l0(curve: Sequence[Point], l0: float) -> float | None:
-    """Returns the FVU of a curve (by rising L0) at `l0`, linear in log L0 between its points; None outside the curve."""
-    if not curve or not curve[0][0] <= l0 <= curve[-1][0]:
-        return None
-    index = bisect_left([x for x, _ in curve], l0)
-    right_l0, right = curve[index]
-    if right_l0 == l0:
-        return right
-    left_l0, left = curve[index - 1]
-    share = math.log(l0 / left_l0) / math.log(right_l0 / left_l0)
-    return left + share * (right - left)
 
 
 def versus(place: Point, curves: dict[str, list[TrialRecord]]) -> Versus | None:

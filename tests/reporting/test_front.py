@@ -7,28 +7,9 @@ import math
 
 import pytest
 
-from archsearch.reporting.front import at_l0, baseline_curves, counts, front_json, front_rows, versus
+from archsearch.reporting.front import baseline_curves, counts, front_json, front_rows, versus
 from archsearch.search.records import StudyRecord
 from tests.reporting.conftest import study, trial
-
-CURVE = [(4.0, 0.4), (16.0, 0.2), (64.0, 0.1)]
-
-
-def test_a_curve_is_read_linearly_in_log_l0() -> None:
-    assert at_l0(CURVE, 8.0) == pytest.approx(0.3)  # half way from 4 to 16 in log L0
-    assert at_l0(CURVE, 32.0) == pytest.approx(0.15)
-    assert at_l0(CURVE, 16.0) == 0.2  # a point of the curve is itself
-
-
-@pytest.mark.parametrize("l0", [3.9, 64.1])
-def test_nothing_is_said_outside_a_curve(l0: float) -> None:
-    assert at_l0(CURVE, l0) is None
-
-
-def test_a_single_point_is_a_curve_of_one_place() -> None:
-    assert at_l0([(8.0, 0.3)], 8.0) == 0.3
-    assert at_l0([(8.0, 0.3)], 9.0) is None
-    assert at_l0([], 8.0) is None
 
 
 def small() -> StudyRecord:
@@ -51,8 +32,8 @@ def test_each_front_member_meets_the_best_baseline_at_its_l0() -> None:
     assert sorted(rows) == [0, 1, 4, 5]
     against = rows[4].versus
     assert against is not None
-    assert (against.baseline, against.fvu) == ("a", pytest.approx(0.3))
-    assert against.percent == pytest.approx(-10.0)
+    assert (against.baseline, against.fvu) == ("a", pytest.approx(math.sqrt(0.4 * 0.2)))  # half way in log L0
+    assert against.percent == pytest.approx(100 * (0.27 / math.sqrt(0.08) - 1))
     own = rows[1].versus
     assert own is not None and (own.baseline, own.percent) == ("a", 0.0)
 
@@ -61,7 +42,7 @@ def test_a_baseline_reaches_as_far_as_its_trials_beyond_the_band() -> None:
     against = {row.trial: row.versus for row in front_rows(small())}[5]
     assert against is not None and against.baseline == "b"
     share = math.log(60 / 8) / math.log(80 / 8)
-    assert against.fvu == pytest.approx(0.5 + share * (0.1 - 0.5))
+    assert against.fvu == pytest.approx(0.5 ** (1 - share) * 0.1**share)
 
 
 def test_a_dominated_baseline_trial_is_no_part_of_its_curve() -> None:
