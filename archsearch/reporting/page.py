@@ -19,11 +19,15 @@ _MEASURED = ("l0", "fvu", "ce_recovered", "dead_frac")
 _HOVER = "%{customdata[0]}<br>%{customdata[1]}<extra>%{customdata[2]}</extra>"
 
 
+CONFIG = {"displaylogo": False, "modeBarButtons": [["toImage", "zoom2d", "pan2d", "resetScale2d"]]}
+"""Buttons of the picture; plotly's own choice has one that sends the data to a server."""
+
+
 def save_page(record: StudyRecord, path: Path) -> None:
     """Writes the front of a study against its baselines as a page; hovering over a point shows its spec and numbers."""
     shown = picture(record)
     figure = go.Figure(data=_traces(shown), layout=_layout(shown))
-    body = plotly.io.to_html(figure, include_plotlyjs=True, full_html=False, default_height="100vh", config={"displaylogo": False})
+    body = plotly.io.to_html(figure, include_plotlyjs=True, full_html=False, default_height="100vh", config=CONFIG)
     title = html.escape(f"{shown.title} - archsearch")
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
     style = "<style>body{margin:0;font-family:sans-serif}</style>"

@@ -1,0 +1,58 @@
+"""How much of the plane of L0 and FVU a study has won, over the tokens it trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from archsearch.evaluation.hypervolume import hypervolume
+from archsearch.search.records import StudyRecord, TrialRecord, feasible
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Hypervolume after every trial that counts, in order.
+
+    `tokens`: rows trained on so far, in all; `reached`: the volume then (octaves of L0 times FVU); `baselines`: what the baselines alone
+    come to in the end; `baseline_tokens`: rows trained on when the last of them was done.
+    """
+
+    tokens: list[int]
+    reached: list[float]
+    baselines: float | None
+    baseline_tokens: int
+
+
+def trained_tokens(record: StudyRecord, trial: TrialRecord) -> int:
+    """Returns the rows a trial was trained on: none where its values are another's, or while it runs.
+
+    One that failed or was stopped may have ended at any step: what it last reported is known to be done.
+    """
+    if trial.copied_from is not None or trial.state == "running":
+        return 0
+    training = trial.spec.get("training") or {}
+    tokens = int(training.get("tokens") or 0)
+    if trial.state == "complete":
+        return tokens
+    reported = (trial.history[-1][0] if trial.history else 0) * int(training.get("batch") or 0)
+    rungs = record.climbed.rungs.get(trial.number) or {}
+    return max(reported, round(max(rungs, default=0.0) * tokens))
+
+
+def volumes(record: StudyRecord) -> Volume:
+    """Returns the hypervolume of a study over its tokens, trials in the order they were written (baselines come first)."""
+    tokens, reached, points, base = list[int](), list[float](), list[tuple[float, float]](), list[tuple[float, float]]()
+    total = baseline_tokens = 0
+    for trial in record.trials:
+        total += trained_tokens(record, trial)
+        if trial.state != "complete":
+            continue
+        if feasible(trial, record.band):
+            place = (trial.measurements["l0"], trial.measurements["fvu"])
+            points.append(place)
+            if trial.baseline:
+                base.append(place)
+        if trial.baseline:
+            baseline_tokens = total
+        tokens.append(total)
+        reached.append(hypervolume(points, record.band))
+    return Volume(tokens, reached, hypervolume(base, record.band) if base else None, baseline_tokens)
