@@ -12,8 +12,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from scipy import stats
 
+from archsearch.evaluation.intervals import paired as t_interval
 from archsearch.reporting.picture import COLOURS
 
 Row = dict[str, Any]
@@ -66,11 +66,8 @@ def _read(points: list[tuple[float, float]], x: float) -> float | None:
 
 def interval(values: list[float]) -> tuple[float, float]:
     """Returns mean and half width of the 95% t interval."""
-    mean = sum(values) / len(values)
-    if len(values) < 2:
-        return mean, math.inf
-    spread = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    return mean, float(stats.t.ppf(0.975, len(values) - 1)) * spread / math.sqrt(len(values))
+    found = t_interval(values)
+    return found.mean, (found.high - found.low) / 2
 
 
 def paired(first: Curve, second: Curve, levels: list[int]) -> tuple[float, float] | None:
