@@ -10,6 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from archsearch.activations.preflight import check_activations
 from archsearch.assembler.parse import parse
+from archsearch.assembler.requested import check_written
+from archsearch.blocks.catalogue import catalogue
 from archsearch.errors import InvalidInput, Problem, nearest
 from archsearch.spec.activations import ActivationsSpec
 from archsearch.spec.block import SpecModel
@@ -58,6 +60,7 @@ class SpecFile:
             InvalidInput: every problem, with its line in the file.
         """
         try:
+            check_written(self.data, catalogue())  # as written: what an option or a comparison fills in is meant to replace it
             return parse(data)
         except InvalidInput as error:
             raise self.at_lines(error) from None

@@ -17,7 +17,7 @@ import numpy as np
 from archsearch.evaluation.curves import Point
 
 NOISE = 0.003
-"""Standard deviation of a root of FVU over seeds, as a share of it, about (studies/gates: 0.0015 at L0 8 and 16, 0.005 at 64)."""
+"""Standard deviation of a root of FVU over seeds, as a share of it, about (studies/gates: 0.0026 to 0.0045)."""
 
 SHARED = (math.inf, math.inf, 0.1, 0.03, 0.01)
 """Expected size of each coefficient of the polynomial both share, by power of log2 L0 (over L0 5 to 80 `topk` has 0.05, 0.02 and 0.004)."""

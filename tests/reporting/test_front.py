@@ -81,3 +81,10 @@ def test_front_json_is_strict_json_with_specs_hashes_and_provenance() -> None:
 def test_an_empty_study_has_an_empty_front() -> None:
     told = front_json(study([]))
     assert (told["front"], told["baselines"], told["trials"]) == ([], {}, {"outside_band": 0})
+
+
+def test_whoever_lies_a_hair_beyond_the_better_baseline_is_not_set_against_the_worse():
+    curves = {"good": [trial(0, 8, 0.2), trial(1, 64, 0.05)], "poor": [trial(2, 8, 0.4), trial(3, 70, 0.1)]}
+    near, far = versus((64.5, 0.049), curves), versus((66.0, 0.049), curves)
+    assert near is not None and (near.baseline, near.fvu) == ("good", 0.05)
+    assert far is not None and far.baseline == "poor"
