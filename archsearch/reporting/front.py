@@ -14,6 +14,9 @@ from archsearch.search.records import StudyRecord, TrialRecord, feasible, front
 
 FORMAT = "archsearch-front-1"
 
+SLACK = 1.01
+"""How far beyond its ends a baseline's curve still counts (factor of L0), at the FVU of its end."""
+
 
 @dataclass(frozen=True)
 class Versus:
@@ -62,15 +65,26 @@ def point(trial: TrialRecord) -> Point:
 
 
 def versus(place: Point, curves: dict[str, list[TrialRecord]]) -> Versus | None:
-    """Returns the best baseline at the L0 of `place`, or None where no baseline's curve reaches."""
+    """Returns the best baseline at the L0 of `place`, or None where no baseline's curve reaches.
+
+    A curve counts to `SLACK` beyond its ends: asked for the same L0, two SAEs end a hair apart, and whoever lies beyond the better
+    baseline by that hair must not be set against the worse one.
+    """
     l0, fvu = place
-    found = {name: at_l0([point(trial) for trial in curve], l0) for name, curve in curves.items()}
+    found = {name: _read([point(trial) for trial in curve], l0) for name, curve in curves.items()}
     reached = {name: value for name, value in found.items() if value is not None}
     if not reached:
         return None
     best = min(reached, key=lambda name: reached[name])
     percent = 100 * (fvu - reached[best]) / reached[best] if reached[best] > 0 else math.nan
     return Versus(best, reached[best], percent)
+
+
+def _read(curve: list[Point], l0: float) -> float | None:
+    if not curve:
+        return None
+    inside = min(max(l0, curve[0][0]), curve[-1][0])
+    return at_l0(curve, inside) if 1 / SLACK <= l0 / inside <= SLACK else None
 
 
 def front_trials(record: StudyRecord) -> list[TrialRecord]:

@@ -55,7 +55,7 @@ def _lines(report: Report, figures: dict[str, str], drawings: list[tuple[str, st
     record = report.record
     lines = [f"# {plain(record.name)}", "", plain(record.question) or "No question was written down.", "", "## What the study found", ""]
     if told := confirmed_sentences(report):
-        lines += ["Confirmed:", "", *[f"{'  ' if s.startswith(' ') else ''}- {plain(s)}" for s in told], "", "The search:", ""]
+        lines += ["The confirmation:", "", *[f"{'  ' if s.startswith(' ') else ''}- {plain(s)}" for s in told], "", "The search:", ""]
     lines += [*[f"- {plain(sentence)}" for sentence in found_sentences(report)], "", f"**{caution(report)}**", ""]
     lines += ["## The front against the baselines", "", *_figure(figures, "front"), f"{note(report.picture).capitalize()}.", ""]
     lines += _table(front_table(report))
