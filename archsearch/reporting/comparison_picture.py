@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from archsearch.evaluation.curves import Point, at_l0, curve_of
-from archsearch.reporting.picture import COLOURS, INK, PALE, number, ticks, wrapped
+from archsearch.reporting.axes import l0_axis
+from archsearch.reporting.picture import COLOURS, INK, PALE, number, wrapped
 from archsearch.search.comparison import Comparison
 from archsearch.search.replicates import Row
 
@@ -52,12 +53,7 @@ def _limits(found: Comparison) -> tuple[float, float]:
 
 
 def _frame(axes: Axes, limits: tuple[float, float]) -> None:
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(*limits)
-    axes.xaxis.set_major_locator(FixedLocator(ticks(limits)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-    axes.set_xlabel("effective L0 (latents on per token)")
+    l0_axis(axes, limits)
     axes.grid(color="#e6e6e6", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

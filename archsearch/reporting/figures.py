@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation, Text
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
+from archsearch.reporting.axes import l0_axis
 from archsearch.reporting.front import point
-from archsearch.reporting.picture import INK, PALE, Picture, Series, note, number, picture, ticks, wrapped
+from archsearch.reporting.picture import INK, PALE, Picture, Series, note, picture, wrapped
 from archsearch.search.records import StudyRecord, TrialRecord
 
 PIXELS = (1600, 1000)
@@ -38,13 +38,8 @@ def save_png(record: StudyRecord, path: Path) -> None:
 
 
 def _frame(figure: Figure, axes: Axes, shown: Picture) -> None:
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(*shown.xlim)
+    l0_axis(axes, shown.xlim)
     axes.set_ylim(*shown.ylim)
-    axes.xaxis.set_major_locator(FixedLocator(ticks(shown.xlim)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-    axes.set_xlabel("effective L0 (latents on per token)")
     axes.set_ylabel("FVU (fraction of variance unexplained)")
     axes.grid(color="#e6e6e6", linewidth=0.7)
     axes.set_axisbelow(True)

@@ -11,10 +11,11 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from archsearch.reporting.axes import l0_axis
 from archsearch.reporting.front import point
-from archsearch.reporting.picture import number, ticks, wrapped
+from archsearch.reporting.picture import number, wrapped
 from archsearch.reporting.report.confirmed import seed_points
 from archsearch.reporting.report.data import Report
 from archsearch.reporting.report.embed import main_term
@@ -71,7 +72,7 @@ def _entries(axes: Axes) -> tuple[list[Any], list[str]]:
 def front(report: Report, axes: Axes) -> bool:
     """Draws the front against the baselines."""
     shown = report.picture
-    _l0_axis(axes, shown.xlim)
+    l0_axis(axes, shown.xlim)
     axes.set_ylim(*shown.ylim)
     axes.set_ylabel("FVU (fraction of variance unexplained)")
     for edge in shown.band:
@@ -155,19 +156,10 @@ def confirmation(report: Report, axes: Axes) -> bool:
             drawn += x
     if not drawn:
         return False
-    _l0_axis(axes, (min(drawn) / 1.2, max(drawn) * 1.2))
+    l0_axis(axes, (min(drawn) / 1.2, max(drawn) * 1.2))
     _log_axis(axes)
     axes.set_ylabel("FVU (log scale)")
     return True
-
-
-def _l0_axis(axes: Axes, limits: tuple[float, float]) -> None:
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(*limits)
-    axes.xaxis.set_major_locator(FixedLocator(ticks(limits)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-    axes.set_xlabel("effective L0 (latents on per token)")
 
 
 def _log_axis(axes: Axes) -> None:
