@@ -89,7 +89,7 @@ def _main(report: Report) -> list[Html]:
 
 def _verdict(report: Report) -> Html:
     told = confirmed_sentences(report)
-    confirmed = [tag("h3", "Confirmed"), tag("ul", *map(_sentence, told)), tag("h3", "The search")] if told else []
+    confirmed = [tag("h3", "The confirmation"), tag("ul", *map(_sentence, told)), tag("h3", "The search")] if told else []
     found = tag("ul", *[tag("li", sentence) for sentence in found_sentences(report)])
     inner = [
         tag("h2", "What the study found", id="findings", tabindex="-1"),
