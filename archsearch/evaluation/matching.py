@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from archsearch.evaluation.bends import Pair
 from archsearch.evaluation.curves import Point, at_l0, curve_of
 from archsearch.evaluation.verdicts import l0_words
 
@@ -116,12 +117,16 @@ def _overlap(first: list[Point], second: list[Point]) -> tuple[float, float]:
 
 
 def _log_differences(first: _Curves, second: _Curves, places: Mapping[int, float]) -> dict[int, float]:
-    found = {}
-    for seed, l0 in places.items():
-        pair = [at_l0(curves.fvu.get(seed, []), l0) for curves in (first, second)]
-        if pair[0] is not None and pair[1] is not None:
-            found[seed] = math.log(pair[1] / pair[0])
-    return found
+    found = {seed: _log_difference(first.fvu.get(seed, []), second.fvu.get(seed, []), l0) for seed, l0 in places.items()}
+    return {seed: difference for seed, difference in found.items() if difference is not None}
+
+
+def _log_difference(first: list[Point], second: list[Point], l0: float) -> float | None:
+    """Returns the second's log value minus the first's at one L0, the bend they share taken out; None outside either."""
+    if pair := Pair.of(second, first):
+        return pair.at(l0)
+    read = [at_l0(curve, l0) for curve in (first, second)]  # one of them is a single point, where the other is read
+    return math.log(read[1] / read[0]) if read[0] is not None and read[1] is not None else None
 
 
 def _ce(first: _Curves, second: _Curves, places: Mapping[int, float]) -> dict[int, float]:

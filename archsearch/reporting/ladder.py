@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from scipy.stats import spearmanr
 
+from archsearch.reporting.live import counted
 from archsearch.search.records import StudyRecord, TrialRecord, front
 
 
@@ -50,7 +51,7 @@ def ladder_words(record: StudyRecord) -> list[str]:
     found = saved(record)
     if found is None:
         return []
-    lines = [f"The ladder stopped {found.stopped} trials and saved {found.saved_frac:.0%} of the tokens of the search."]
+    lines = [f"The ladder stopped {counted(found.stopped, 'trial')} and saved {found.saved_frac:.0%} of the tokens of the search."]
     if found.agreement:
         told = ", ".join(f"{value:.2f} after {100 * frac:g}%" for frac, value in found.agreement.items())
         lines.append(f"Rank correlation of FVU at a rung and at the end: {told} of the run (finished trials only, so rather too low).")

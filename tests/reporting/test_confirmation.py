@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from archsearch.reporting.confirmation import conclusions, heading, judged_cells, measured_cells, print_confirmation
+from archsearch.reporting.confirmation import conclusions, heading, headlines, judged_cells, measured_cells, print_confirmation
 
 FAILURE = "the loss stopped being finite by step 40"
 
@@ -64,6 +64,13 @@ def test_a_candidate_stands_where_every_baseline_that_reaches_there_is_beaten(to
     assert conclusions(told)[1] == "wide: not comparable with any baseline"
     told["verdicts"] = [verdict("topk", [8.0, 16.0], "no difference found", -0.1)]
     assert conclusions(told)[1] == "wide: nowhere better than every baseline"
+
+
+def test_the_headline_holds_the_smallest_gain_of_each_band(told: dict[str, Any]) -> None:
+    # 5% below topk and 25% below relu: against every baseline, 5%.
+    assert headlines(told) == [f"{conclusions(told)[1]}; FVU against the nearest of them is lower by 5.0% at L0 8 to 16"]
+    told["verdicts"] = [verdict("topk", [8.0, 16.0], "worse", 2.0)]
+    assert headlines(told) == ["wide: nowhere better than every baseline, worse than one at L0 8 to 16"]
 
 
 def test_what_was_promised_is_beside_what_came(told: dict[str, Any]) -> None:

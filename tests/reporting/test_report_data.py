@@ -16,7 +16,7 @@ from archsearch.reporting.report.data import Report, gather
 from archsearch.reporting.report.embed import payload
 from archsearch.reporting.report.methods import methods, references, repeat_commands
 from archsearch.reporting.report.tables import confirm_tables, cost_table, remark_table, worth_table
-from archsearch.reporting.report.verdict import caution, confirmed_sentences, found_sentences, signed
+from archsearch.reporting.report.verdict import caution, confirmed_sentences, found_sentences, signed, told_sentences
 from archsearch.reporting.report.volume import volumes
 from archsearch.reporting.report.worth import Cell, worth
 from archsearch.search.records import Climbed, StudyRecord
@@ -97,7 +97,9 @@ def test_one_seed_is_not_believed_before_it_is_confirmed(tmp_path: Path) -> None
     (tmp_path / FILE).write_text(json.dumps(confirmed()))
     found = told(small(), tmp_path)
     assert "believe the confirmation" in caution(found)
-    assert confirmed_sentences(found)[0] == "gated: better than every baseline at L0 8 to 16"
+    gain = "; FVU against the nearest of them is lower by 8.3% at L0 8 to 16"
+    assert confirmed_sentences(found)[0] == f"gated: better than every baseline that reaches there at L0 8 to 16{gain}"
+    assert told_sentences(found) == ["gated: better than every baseline at L0 8 to 16", "adds 0.1 to the hypervolume"]
     assert not any("archsearch confirm" in line for line in repeat_commands(found))
 
 

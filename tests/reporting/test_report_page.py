@@ -6,6 +6,7 @@ import html.parser
 import itertools
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from archsearch.reporting.report.confirmed import FILE
 from archsearch.reporting.report.data import gather
 from archsearch.reporting.report.page import SCRIPTS, STYLES, asset, page, save_report
 from archsearch.reporting.report.palette import DARK, LIGHT, MARKERS, SERIES_DARK, SERIES_LIGHT, SYMBOLS, glyph, style_of, variables
-from archsearch.search.records import StudyRecord
+from archsearch.search.records import Climbed, StudyRecord
 from tests.reporting.conftest import spec_of, study, trial
 from tests.reporting.report_studies import EVIL, confirmed, large_page
 from tests.reporting.test_report_data import HARD
@@ -165,7 +166,16 @@ def test_sections_with_nothing_to_say_are_left_out(tmp_path: Path) -> None:
     text = written(study([trial(0, 8, 0.3, message="a remark", history=[(1, {"reconstruction": 2.0})])]), tmp_path)
     for name in ("confirmation", "remarks", "learning"):
         assert f'id="{name}"' in text and f'href="#{name}"' in text
-    assert text.index("better than every baseline at L0 8 to 16") < text.index("the lowest reaches")
+    first, whole = (text.index(words) for words in ("baseline that reaches there at L0 8 to 16", "every baseline at L0 8 to 16"))
+    assert first < text.index("the lowest reaches") < whole
+
+
+def test_what_a_ladder_saved_is_told_where_there_was_one(tmp_path: Path) -> None:
+    spec = {**spec_of({"kind": "topk", "k": 16}), "training": {"tokens": 1000}}
+    record = study([trial(0, 8, 0.3, spec=spec), trial(1, 8, 0.4, spec=spec, state="stopped", measurements={})])
+    assert "The ladder stopped" not in written(record)
+    laddered = replace(record, climbed=Climbed({0: {0.25: {"fvu": 0.5}}, 1: {0.25: {"fvu": 0.6}}}))
+    assert "The ladder stopped 1 trial and saved" in written(laddered)
 
 
 @pytest.mark.parametrize("name", HARD)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from archsearch.reporting.ladder import ladder_words
 from archsearch.reporting.live import counted, duration
 from archsearch.reporting.picture import note
 from archsearch.reporting.report.data import Report
@@ -22,7 +23,7 @@ from archsearch.reporting.report.tables import (
     remark_table,
     worth_table,
 )
-from archsearch.reporting.report.verdict import caution, confirmed_sentences, found_sentences
+from archsearch.reporting.report.verdict import caution, confirmed_sentences, found_sentences, told_sentences
 from archsearch.reporting.results import write_whole
 
 _FIGURES = {
@@ -55,7 +56,7 @@ def _lines(report: Report, figures: dict[str, str], drawings: list[tuple[str, st
     record = report.record
     lines = [f"# {plain(record.name)}", "", plain(record.question) or "No question was written down.", "", "## What the study found", ""]
     if told := confirmed_sentences(report):
-        lines += ["The confirmation:", "", *[f"{'  ' if s.startswith(' ') else ''}- {plain(s)}" for s in told], "", "The search:", ""]
+        lines += ["The confirmation:", "", *[f"- {plain(sentence)}" for sentence in told], "", "The search:", ""]
     lines += [*[f"- {plain(sentence)}" for sentence in found_sentences(report)], "", f"**{caution(report)}**", ""]
     lines += ["## The front against the baselines", "", *_figure(figures, "front"), f"{note(report.picture).capitalize()}.", ""]
     lines += _table(front_table(report))
@@ -71,7 +72,9 @@ def _lines(report: Report, figures: dict[str, str], drawings: list[tuple[str, st
     lines += _headed("## Learning curves", _figure(figures, "learning"))
     if report.confirmed:
         tables = [line for table in confirm_tables(report.confirmed) for line in _table(table)]
-        lines += ["## Confirmation", "", *_figure(figures, "confirmation"), *tables]
+        told = [f"- {plain(sentence)}" for sentence in told_sentences(report)]
+        lines += ["## Confirmation", "", *_figure(figures, "confirmation"), *tables, *told, ""]
+    lines += _headed("## What the ladder saved", [f"{plain(' '.join(ladder_words(record)))}", ""] if ladder_words(record) else [])
     lines += ["## Cost", "", f"{duration(record.seconds)} of wall clock in all.", "", *_table(cost_table(report))]
     if remark_table(report).rows:
         lines += ["## Failures and remarks", "", *_table(remark_table(report))]

@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 from archsearch.reporting.live import counted, duration, rate
 from archsearch.reporting.report.data import Report
 from archsearch.reporting.report.embed import payload
-from archsearch.reporting.report.markup import Html, joined, prose, script_json, tag
+from archsearch.reporting.report.markup import Html, details, joined, prose, script_json, tag
 from archsearch.reporting.report.palette import variables
 from archsearch.reporting.report.sections import SECTIONS
 from archsearch.reporting.report.verdict import caution, confirmed_sentences, found_sentences
@@ -88,21 +88,16 @@ def _main(report: Report) -> list[Html]:
 
 
 def _verdict(report: Report) -> Html:
-    told = confirmed_sentences(report)
-    confirmed = [tag("h3", "The confirmation"), tag("ul", *map(_sentence, told)), tag("h3", "The search")] if told else []
     found = tag("ul", *[tag("li", sentence) for sentence in found_sentences(report)])
+    if told := confirmed_sentences(report):  # then the search's own word is worth less, and stands back
+        items = tag("ul", *[tag("li", sentence) for sentence in told])
+        found = joined(tag("h3", tag("a", "The confirmation", href="#confirmation")), items, details("What the search showed", found))
     inner = [
         tag("h2", "What the study found", id="findings", tabindex="-1"),
-        *confirmed,
         found,
         tag("p", prose(caution(report)), class_="caution"),
     ]
     return tag("section", *inner, class_="verdict", aria_labelledby="findings")
-
-
-def _sentence(sentence: str) -> Html:
-    """Returns a sentence of the confirmation as an item; one that is indented belongs to the one before it."""
-    return tag("li", sentence.strip(), class_="more" if sentence.startswith(" ") else None)
 
 
 def _panel() -> Html:

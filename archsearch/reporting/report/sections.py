@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from archsearch.reporting.ladder import ladder_words
 from archsearch.reporting.live import counted, duration, rate
 from archsearch.reporting.picture import note, number
 from archsearch.reporting.report.data import Report
@@ -23,6 +24,7 @@ from archsearch.reporting.report.tables import (
     trials_table,
     worth_table,
 )
+from archsearch.reporting.report.verdict import told_sentences
 from archsearch.spec.yaml import dump
 
 
@@ -38,7 +40,7 @@ class Section:
 def front(report: Report) -> Html:
     """The front against the baselines, as a plot, a table of its members, and a table of every trial."""
     label = f"Plot: FVU against effective L0 of {counted(len(report.record.trials), 'trial')}. The tables below hold the same numbers."
-    said = "Each point is an SAE; the line is the front. Lower left is better. Hover for its spec, click (or a row below) for all of it."
+    said = "Each point is an SAE; the line is the front. Hover for its spec, click (or a row below) for all of it."
     return joined(
         front_legend(report),
         plot("front", label, f"{said} {note(report.picture).capitalize()}."),
@@ -110,7 +112,13 @@ def confirmed(report: Report) -> Html:
         *map(html_table, confirm_tables(told)),
         confirm_legend(told),
         plot("confirm", f"Plot: {said} The table above holds the differences.", said),
+        details("All of it in sentences", tag("ul", *[tag("li", sentence) for sentence in told_sentences(report)])),
     )
+
+
+def ladder(report: Report) -> Html:
+    """What stopping trials early saved, and whether it was right to."""
+    return joined(*[tag("p", sentence) for sentence in ladder_words(report.record)])
 
 
 def cost(report: Report) -> Html:
@@ -148,6 +156,7 @@ SECTIONS: Sequence[Section] = (
     Section("architectures", "Architectures on the front", architectures),
     Section("learning", "Learning curves", learning),
     Section("confirmation", "Confirmation", confirmed),
+    Section("ladder", "What the ladder saved", ladder),
     Section("cost", "Cost", cost),
     Section("remarks", "Failures and remarks", remarks),
     Section("method", "Method", method),

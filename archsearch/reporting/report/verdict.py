@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from archsearch.reporting.confirmation import headlines
 from archsearch.reporting.live import counted
 from archsearch.reporting.picture import number
 from archsearch.reporting.report.bands import BandResult, Place
@@ -13,8 +14,13 @@ _LEVEL = 0.05
 
 
 def confirmed_sentences(report: Report) -> list[str]:
-    """Returns what the confirmation found, first of all; nothing where there was none."""
-    return [str(sentence) for sentence in (report.confirmed or {}).get("summary", [])]
+    """Returns what the confirmation found, first of all: a sentence a candidate; nothing where there was none."""
+    return headlines(report.confirmed) if report.confirmed else []
+
+
+def told_sentences(report: Report) -> list[str]:
+    """Returns all the confirmation says of itself."""
+    return [str(sentence).strip() for sentence in (report.confirmed or {}).get("summary", [])]
 
 
 def found_sentences(report: Report) -> list[str]:
