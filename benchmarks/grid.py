@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,18 @@ OFTEN = 0.1
 """Share of rows from which a latent counts as often on."""
 
 
-def run_grid(documents: Mapping[str, dict[str, Any]], path: Path, activations: Activations) -> dict[str, Row]:
-    """Returns what was measured of each spec by name, on validate rows at inference; trains those that `path` (JSON lines) lacks."""
+def run_grid(
+    documents: Mapping[str, dict[str, Any]], path: Path, activations: Activations, more: Callable[[Member], Row] | None = None
+) -> dict[str, Row]:
+    """Returns what was measured of each spec by name, on validate rows at inference; trains those that `path` (JSON lines) lacks.
+
+    `more` measures more of a trained member.
+    """
 
     def also(member: Member) -> Row:
         controller = member.sae.controller
         strength = {} if controller is None else {"strength": float(f"{float(controller.strength):.4g}")}
-        return {"often_frac": round(_often(member, activations), 4), **strength}
+        return {"often_frac": round(_often(member, activations), 4), **strength, **(more(member) if more else {})}
 
     return Replicates(path, activations, "cpu", Looped(), "float32", observe=_say, also=also).run(documents)
 

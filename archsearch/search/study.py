@@ -17,6 +17,7 @@ from archsearch.blocks.catalogue import catalogue
 from archsearch.errors import Interrupted
 from archsearch.recipes import names, recipe
 from archsearch.search.climb import Climb
+from archsearch.search.endings import Ending
 from archsearch.search.guards import NOMINAL_WIDTH, fitting, same_data, same_options, same_space, settings_of
 from archsearch.search.jobs import Setting, fitted, opened
 from archsearch.search.ledger import STORAGE, Ledger, database_url, remember_storage, storage_of
@@ -29,6 +30,7 @@ from archsearch.search.stopping import graceful
 from archsearch.search.tables import StudyRow
 from archsearch.search.walk import Walk
 from archsearch.spec.space import Space
+from archsearch.spec.stop import StopSpec
 from archsearch.spec.yaml import load
 from archsearch.training.looped import Looped
 from archsearch.training.machine import resolve_machine
@@ -40,11 +42,13 @@ from archsearch.training.stacked import Stacked
 class Options:
     """How a study is run; what changes its numbers (`tokens`, `seed`, `sampler`, `precision`, `executor`) is fixed when it is created.
 
-    `auto`: as the study was begun; where it is new, TPE and what suits the device.
+    `hours`: wall clock after which it ends, all sessions together. `auto`: as the study was begun; where it is new, TPE and what suits the
+    device.
     """
 
     out: Path | None = None
     trials: int | None = None
+    hours: float | None = None
     tokens: int | None = None
     seed: int | None = None
     device: str = "auto"
@@ -88,15 +92,15 @@ def run_study(path: Path, options: Options | None = None, observe: Observer | No
             ledger = _create(url, space, new, where, folder)
         same_data(ledger, activations, folder)
         ledger.update_study(planned=_planned(space, ledger.count(searched=True)), stopped="")
-        before = ledger.study().seconds
-        walk = _walk(space, ledger, activations, device, folder, url, tell, stop)
+        ending = Ending(ledger, space.study.stop or StopSpec.model_validate({}), space.study.band, ledger.study().seconds, begun)
+        walk = _walk(space, ledger, activations, device, folder, url, tell, stop, ending)
         try:
             finished = walk.run(baselines)
         finally:
-            ledger.update_study(seconds=before + time.perf_counter() - begun)
+            ending.save()
         if not finished:
             raise Interrupted(f"stopped; everything finished is saved in {folder}, and the same command goes on from here")
-        ledger.update_study(stopped=f"all {ledger.count(searched=True)} trials done")
+        ledger.update_study(stopped=walk.ended)
     return ledger.record()
 
 
@@ -109,7 +113,8 @@ def load_space(path: Path, options: Options) -> Space:
     """Reads a space file, with what the command line says put in the place of what it says."""
     document = load(path)
     data = copy.deepcopy(document.data)
-    given = {("study", "trials"): options.trials, ("study", "seed"): options.seed, ("sae", "training", "tokens"): options.tokens}
+    given: dict[tuple[str, ...], Any] = {("study", "trials"): options.trials, ("study", "seed"): options.seed}
+    given |= {("study", "stop", "hours"): options.hours, ("sae", "training", "tokens"): options.tokens}
     for steps, value in given.items():
         node: Any = data
         for step in steps[:-1]:
@@ -173,7 +178,15 @@ def _create(url: str, space: Space, new: dict[str, str], where: dict[str, Any], 
 
 
 def _walk(
-    space: Space, ledger: Ledger, activations: Any, device: str, folder: Path, url: str, tell: Observer, stop: Callable[[], bool]
+    space: Space,
+    ledger: Ledger,
+    activations: Any,
+    device: str,
+    folder: Path,
+    url: str,
+    tell: Observer,
+    stop: Callable[[], bool],
+    ending: Ending,
 ) -> Walk:
     """Puts one session of a study together, from the settings it was begun with."""
     settings = settings_of(ledger)
@@ -184,4 +197,5 @@ def _walk(
     planned = _planned(space, ledger.count(searched=True))
     climb = Climb(ledger, sampling, space.study.ladder)
     runner = Runner(ledger, sampling, activations, executor, folder, device, precision, band, objectives, climb, planned, stop, tell)
-    return Walk(space, ledger, sampling, runner, Setting(activations.d_model, activations.fingerprint, precision), settings["asks"])
+    setting = Setting(activations.d_model, activations.fingerprint, precision)
+    return Walk(space, ledger, sampling, runner, setting, settings["asks"], ending)

@@ -8,6 +8,7 @@ from typing import Any
 from archsearch.assembler.parse import parse
 from archsearch.blocks.catalogue import catalogue
 from archsearch.errors import InvalidInput, StudyError
+from archsearch.search.endings import Ending
 from archsearch.search.jobs import Draft, Draw, Setting, baseline_drafts, levels_of
 from archsearch.search.ledger import Ledger
 from archsearch.search.records import Place
@@ -29,27 +30,43 @@ Make = Callable[[int], Iterable[Draft]]
 
 
 class Walk:
-    """Walks the asks of a study; `asks_at_once` of them train as one cohort."""
+    """Walks the asks of a study; `asks_at_once` of them train as one cohort.
 
-    def __init__(self, space: Space, ledger: Ledger, sampling: Sampling, runner: Runner, setting: Setting, asks_at_once: int):
+    `ended`: why the study is over, in words, once it is.
+    """
+
+    def __init__(
+        self, space: Space, ledger: Ledger, sampling: Sampling, runner: Runner, setting: Setting, asks_at_once: int, ending: Ending
+    ):
         self.space, self.ledger, self.sampling, self.runner, self.setting = space, ledger, sampling, runner, setting
-        self.asks_at_once = asks_at_once
+        self.asks_at_once, self.ending = asks_at_once, ending
+        self.ended = ""
         self.fields = catalogue().sparsity
         self.asks: dict[int, list[Place]] = {}
         self.asked: list[int] = []
         self.drawing: Any = None
 
     def run(self, baselines: Mapping[str, dict[str, Any]]) -> bool:
-        """Runs every baseline and every ask; returns False if the user stopped it."""
+        """Runs every baseline and every ask, or as many as the rules leave time for; returns False if the user stopped it."""
         self._pick_up()
         first = self._baselines(baselines)
         for ask, make in enumerate(first):
             if ask not in self.asks:
+                if self._over():
+                    break
                 self._write(ask, make)
             if not self._finish([ask]):
                 return False
-        ask, barren = len(first), 0
-        while self._searched() < self.space.study.trials or self._open(ask):
+        if not self._search(len(first)):
+            return False
+        self.ended = self.ended or f"all {self._searched()} trials done"
+        self.runner.splice_best()
+        return not self.runner.stop()
+
+    def _search(self, ask: int) -> bool:
+        """Runs the asks of the search, from the number `ask` on; returns False if the user stopped it."""
+        barren = 0
+        while self._open(ask) or (self._searched() < self.space.study.trials and not self._over()):
             cohort: list[int] = []
             for number in range(ask, ask + self.asks_at_once):
                 if number not in self.asks:
@@ -61,8 +78,12 @@ class Walk:
                 return False
             barren = barren + 1 if all(place.copied_from is not None for number in cohort for place in self.asks[number]) else 0
             ask = cohort[-1] + 1
-        self.runner.splice_best()
-        return not self.runner.stop()
+        return True
+
+    def _over(self) -> bool:
+        """Tells whether a rule ends the study here, where every trial that was begun is at its end."""
+        self.ended = self.ended or self.ending.reached(list(self.runner.seen.values()))
+        return bool(self.ended)
 
     def _pick_up(self) -> None:
         """Reads where the study stands, and ends in Optuna what a crash left open there."""
@@ -85,6 +106,7 @@ class Walk:
         if rows and not self.runner.run(rows):
             return False
         self._note(self.ledger.places([row.number for row in rows]))
+        self.ending.save()
         return True
 
     def _done(self, ask: int) -> bool:

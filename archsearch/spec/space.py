@@ -15,6 +15,7 @@ from archsearch.spec.hashes import digest, written
 from archsearch.spec.holes import ChoiceHole, FloatHole, IntHole, OneOf, Repeat, Suggest, is_number
 from archsearch.spec.ladder import LadderSpec
 from archsearch.spec.messages import problems_of
+from archsearch.spec.stop import StopSpec
 from archsearch.spec.template import Filled, Parameter, Template
 from archsearch.spec.yaml import Document, Key, load, located
 
@@ -80,6 +81,7 @@ class StudySpec(SpecModel):
         (4, 80), description="Effective L0 a front member may have: lowest, highest (latents per row)."
     )
     seed: int = Field(0, ge=0, description="Seed of the sampler.")
+    stop: StopSpec | None = Field(None, description="Ends the study before all its trials are done; unset: nothing does.")
     ladder: LadderSpec | None = Field(None, description="Stops SAEs that fall behind; unset: all are trained to the end.")
     baseline_asks: int = Field(1, ge=1, description="Draws of the other holes each baseline gets, each swept over sparsity (count).")
     sparsity: str | list[str] | None = Field(
@@ -240,7 +242,7 @@ class Space(SpecModel):
         return TARGET if TARGET in filled.params else None
 
     def fingerprint(self) -> str:
-        """Returns the hash of all that makes two studies comparable: everything but the question and the number of trials."""
+        """Returns the hash of all that makes two studies comparable: everything but the question and what ends the study."""
         return digest(self._canonical())
 
     def difference(self, other: Space) -> list[str]:
@@ -254,7 +256,8 @@ class Space(SpecModel):
             g.name: {b: {".".join(p.path): p.value for p in patches} for b, patches in g.branches.items()} for g in self.template.groups
         }
         study = written(self.study)
-        study.pop("trials", None)
+        for name in ("trials", "stop"):
+            study.pop(name, None)
         return {
             "name": self.name,
             "activations": written(self.activations),

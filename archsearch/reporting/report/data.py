@@ -13,7 +13,7 @@ from archsearch.reporting.picture import Picture, picture
 from archsearch.reporting.report.bands import BandResult, band_results
 from archsearch.reporting.report.boxes import Diagram, diagram, united
 from archsearch.reporting.report.confirmed import read_confirmed
-from archsearch.reporting.report.volume import Volume, trained_tokens, volumes
+from archsearch.reporting.report.volume import Volume, tokens_of, volumes
 from archsearch.reporting.report.worth import Worth, worth
 from archsearch.search.records import StudyRecord, TrialRecord
 
@@ -141,7 +141,7 @@ _PASSES = 3
 def _cost(record: StudyRecord, name: str, trials: list[TrialRecord]) -> Cost:
     trained = [trial for trial in trials if trial.copied_from is None and trial.state != "running"]
     seconds = [value for trial in trained if (value := finite(trial.measurements.get("seconds"))) is not None]
-    tokens = [trained_tokens(record, trial) for trial in trained]
+    tokens = [tokens_of(record, trial) for trial in trained]
     flops = [_PASSES * value * count for t, count in zip(trained, tokens, strict=True) if (value := finite(t.measurements.get("flops")))]
     return Cost(
         name,

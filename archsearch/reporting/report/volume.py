@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from archsearch.evaluation.hypervolume import hypervolume
+from archsearch.search.endings import trained_tokens
 from archsearch.search.records import StudyRecord, TrialRecord, feasible
 
 
@@ -22,20 +23,9 @@ class Volume:
     baseline_tokens: int
 
 
-def trained_tokens(record: StudyRecord, trial: TrialRecord) -> int:
-    """Returns the rows a trial was trained on: none where its values are another's, or while it runs.
-
-    One that failed or was stopped may have ended at any step: what it last reported is known to be done.
-    """
-    if trial.copied_from is not None or trial.state == "running":
-        return 0
-    training = trial.spec.get("training") or {}
-    tokens = int(training.get("tokens") or 0)
-    if trial.state == "complete":
-        return tokens
-    reported = (trial.history[-1][0] if trial.history else 0) * int(training.get("batch") or 0)
-    rungs = record.climbed.rungs.get(trial.number) or {}
-    return max(reported, round(max(rungs, default=0.0) * tokens))
+def tokens_of(record: StudyRecord, trial: TrialRecord) -> int:
+    """Returns the rows a trial of a study was trained on."""
+    return trained_tokens(trial, max(record.climbed.rungs.get(trial.number) or {}, default=0.0))
 
 
 def volumes(record: StudyRecord) -> Volume:
@@ -43,7 +33,7 @@ def volumes(record: StudyRecord) -> Volume:
     tokens, reached, points, base = list[int](), list[float](), list[tuple[float, float]](), list[tuple[float, float]]()
     total = baseline_tokens = 0
     for trial in record.trials:
-        total += trained_tokens(record, trial)
+        total += tokens_of(record, trial)
         if trial.state != "complete":
             continue
         if feasible(trial, record.band):
