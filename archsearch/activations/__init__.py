@@ -1,4 +1,4 @@
-"""Activations: bundled model, any model, files, synthetic; the store, the splits, the splice."""
+"""Activations: bundled model, any model, files, synthetic, dictionary rows; the store, the splits, the splice."""
 
 from archsearch._lazy import lazy
 
@@ -6,11 +6,13 @@ _MODULES = {
     "bridge": ("LanguageModel",),
     "corpus": ("Document", "standard_library"),
     "data": ("Activations",),
+    "dictionary_rows": ("open_dictionary",),
     "documents": ("read_documents",),
     "file": ("open_file",),
     "harvest": ("collect", "harvest_activations", "windows_of"),
     "hub": ("hub_commit", "read_hub"),
     "model": ("open_bundled", "open_model"),
+    "model_windows": ("ModelWindows",),
     "preflight": ("check_activations", "check_inputs"),
     "source": ("open_activations",),
     "splice": ("SpliceResult", "Splicer"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -25,7 +26,8 @@ class LanguageModel:
     """A bridge without weight processing: its numbers are the Hugging Face model's own.
 
     The calls used (`boot_transformers`, `hook_dict`, `run_with_hooks` with `stop_at_layer`) are the same in TransformerLens 3.9
-    and 4.x. Text never passes through the bridge, so its rules about BOS and padding do not act.
+    and 4.x. Text never passes through the bridge, so its rules about BOS and padding do not act. Weights are frozen: gradients flow
+    through the model, never into it.
     """
 
     def __init__(self, name: str, device: str = "cpu", dtype: str = "float32"):
@@ -42,10 +44,12 @@ class LanguageModel:
                 f"a model must be a Hugging Face folder or hub name (needs network) of an architecture that TransformerBridge "
                 f"supports; {name!r} could not be opened: {said(error)}"
             ) from error
-        self._bridge.eval()
+        self._bridge.eval().requires_grad_(False)
+        self.dtype: torch.dtype = getattr(torch, dtype)
         self.context = int(getattr(config, "max_position_embeddings", 0) or 2**31)
         self.num_blocks = len(self._bridge.blocks)
         self._hooks = self._bridge.hook_dict
+        self._one_pass = threading.Lock()  # hooks are set on the modules themselves, which threads share
 
     @property
     def bos(self) -> int | None:
@@ -68,16 +72,17 @@ class LanguageModel:
             raise DataError("\n".join(lines))
 
     def run(
-        self, tokens: Int[Tensor, "window position"], edits: Mapping[str, Edit], whole: bool = True
+        self, tokens: Int[Tensor, "window position"], edits: Mapping[str, Edit], whole: bool = True, grad: bool = False
     ) -> Float[Tensor, "window position vocabulary"] | None:
         """Runs `tokens` with `edits` at hook points and returns the logits, or `None` if not `whole`.
 
-        A run that is not `whole` stops after the last block that `edits` look into, so its cost grows with depth.
+        A run that is not `whole` stops after the last block that `edits` look into, so its cost grows with depth. With `grad` it can be
+        differentiated with respect to what `edits` return. It computes in the model's own number format, whatever the caller's context.
         """
         seen: set[str] = set()
         hooks: list[Any] = [(name, _hook(name, edit, seen)) for name, edit in edits.items()]
         stop = None if whole else self._stop_after(edits)
-        with torch.no_grad():
+        with self._one_pass, torch.set_grad_enabled(grad), torch.autocast(self.device.type, enabled=False):
             logits = self._bridge.run_with_hooks(tokens.to(self.device), fwd_hooks=hooks, stop_at_layer=stop)
         if silent := sorted(set(edits) - seen):
             raise DataError(f"hook points must fire in a forward pass; of model {self.name!r} these did not: {', '.join(silent)}")

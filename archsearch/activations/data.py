@@ -15,6 +15,7 @@ from archsearch.activations.splits import SPLITS, Split
 from archsearch.errors import DataError
 
 if TYPE_CHECKING:
+    from archsearch.activations.model_windows import ModelWindows
     from archsearch.activations.splice import Splicer
 
 
@@ -32,6 +33,7 @@ class Activations:
         load: returns the rows of a split on the CPU, in any float format, possibly mapped from disk.
         device: where `split` puts rows that fit.
         make_splicer: opens a splicer on a split, for sources with a model.
+        make_windows: opens the windows of the train split, for sources with a model.
         features: true directions [latent, model] by signal name, for sources that know them.
     """
 
@@ -43,9 +45,11 @@ class Activations:
     load: Callable[[Split], dict[str, Tensor]]
     device: str = "cpu"
     make_splicer: Callable[[Split], Splicer] | None = None
+    make_windows: Callable[[], ModelWindows] | None = None
     features: dict[str, Float[Tensor, "latent model"]] | None = None
     _held: dict[Split, dict[str, Tensor]] = field(default_factory=dict, repr=False)
     _splicers: dict[Split, Splicer] = field(default_factory=dict, repr=False)
+    _windows: list[ModelWindows] = field(default_factory=list, repr=False)
 
     def rows(self, split: str) -> int:
         """Returns the number of rows of a split."""
@@ -71,6 +75,12 @@ class Activations:
         if known not in self._splicers:
             self._splicers[known] = self.make_splicer(known)
         return self._splicers[known]
+
+    def windows(self) -> ModelWindows | None:
+        """Returns the windows of the train split with the model that reads them, `None` without a model. Kept after the first call."""
+        if self.make_windows is not None and not self._windows:
+            self._windows.append(self.make_windows())
+        return self._windows[0] if self._windows else None
 
 
 def free_bytes(device: str) -> int:

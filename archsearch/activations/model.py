@@ -24,6 +24,7 @@ from archsearch.spec.activations import BundledSource, ModelSource
 
 if TYPE_CHECKING:
     from archsearch.activations.bridge import LanguageModel
+    from archsearch.activations.model_windows import ModelWindows
     from archsearch.activations.splice import Splicer
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -92,6 +93,10 @@ def _opened(plan: Plan, store: Store, device: str, language_model: Any) -> Activ
         means = {name: store.shard("train", hook).mean(dim=0, dtype=torch.float32) for name, hook in hook_of.items()}
         return activations.Splicer(model, hook_of, windows, means)
 
+    def make_windows() -> ModelWindows:
+        model = language_model()
+        return activations.ModelWindows(model, hook_of, activations.windows_of(model, plan, "train").head(plan.rows["train"]))
+
     return Activations(
         names=names,
         d_model=store.manifest["model"],
@@ -101,4 +106,5 @@ def _opened(plan: Plan, store: Store, device: str, language_model: Any) -> Activ
         load=lambda split: {name: store.shard(split, hook) for name, hook in hook_of.items()},
         device=device,
         make_splicer=make_splicer,
+        make_windows=make_windows,
     )

@@ -7,11 +7,12 @@ from collections.abc import Collection
 from pathlib import Path
 
 from archsearch.activations.bundled_hooks import BUNDLED_HOOKS, NUM_BLOCKS
+from archsearch.activations.dictionary_files import dictionary_problems, names_of, read_document
 from archsearch.activations.documents import SUFFIXES
 from archsearch.activations.headers import file_problems
 from archsearch.activations.hooks import hook_problems, unknown_hook
 from archsearch.errors import InvalidInput, Problem
-from archsearch.spec.activations import ActivationsSpec, BundledSource, FileSource, ModelSource, SyntheticSource
+from archsearch.spec.activations import ActivationsSpec, BundledSource, DictionarySource, FileSource, ModelSource, SyntheticSource
 from archsearch.spec.yaml import Document, located
 
 
@@ -33,6 +34,8 @@ def check_activations(spec: ActivationsSpec, source: Document | None = None, pre
             problems = _model(spec)
         case BundledSource():
             problems = _bundled(spec.hooks)
+        case DictionarySource():
+            problems = dictionary_problems(spec)
         case SyntheticSource():
             problems = []
     if problems:
@@ -41,12 +44,13 @@ def check_activations(spec: ActivationsSpec, source: Document | None = None, pre
 
 
 def check_inputs(spec: ActivationsSpec, inputs: Collection[str]) -> list[Problem]:
-    """Returns a problem where an SAE reads activations that a source does not give."""
+    """Returns a problem where an SAE reads activations that a source does not give, or leaves out some that it gives."""
     given = given_names(spec)
-    if given is None or set(inputs) <= set(given):
+    if given is None or set(inputs) == set(given):
         return []
+    what = f"the activations are {', '.join(map(repr, given))}, so `inputs` "
     wrong = [name for name in inputs if name not in given]
-    what = f"the activations are {', '.join(map(repr, given))}, so `inputs` cannot name {', '.join(map(repr, wrong))}"
+    what += f"cannot name {', '.join(map(repr, wrong))}" if wrong else "must name them all"
     return [Problem(f"{what}; write `inputs: [{', '.join(given)}]` and wire them", "inputs")]
 
 
@@ -54,6 +58,9 @@ def given_names(spec: ActivationsSpec) -> tuple[str, ...] | None:
     """Returns the names of the activations a source gives; None where only its file knows."""
     if isinstance(spec, SyntheticSource):
         return ("x",) if spec.hooks == 1 else tuple(f"view.{number}" for number in range(spec.hooks))
+    if isinstance(spec, DictionarySource):
+        outputs = None if dictionary_problems(spec) else read_document(spec).get("outputs")
+        return names_of(list(outputs)) if isinstance(outputs, dict) else None
     return ("x",) if len(spec.hooks) < 2 else spec.hooks
 
 

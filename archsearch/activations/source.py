@@ -9,7 +9,7 @@ from archsearch.activations.data import Activations
 from archsearch.activations.splits import SPLITS
 from archsearch.activations.store import Report, default_cache
 from archsearch.errors import DataError
-from archsearch.spec.activations import ActivationsSpec, BundledSource, FileSource, ModelSource, SyntheticSource
+from archsearch.spec.activations import ActivationsSpec, BundledSource, DictionarySource, FileSource, ModelSource, SyntheticSource
 
 _PART_ROWS = 65_536
 
@@ -18,7 +18,7 @@ def open_activations(spec: ActivationsSpec, *, cache: Path | None = None, device
     """Returns the activations that `spec` describes, harvesting them first where no store holds them yet.
 
     Args:
-        spec: one of the four sources.
+        spec: one of the five sources.
         cache: folder of the stores; default `$ARCHSEARCH_CACHE`, else `archsearch` in the user's cache folder.
         device: where the model runs and where rows are kept when they fit.
         report: called with (what, done, total) while work goes on.
@@ -39,6 +39,8 @@ def _opened(spec: ActivationsSpec, cache: Path, device: str, report: Report | No
             return activations.open_file(spec, device)
         case SyntheticSource():
             return activations.open_synthetic(spec, device)
+        case DictionarySource():
+            return activations.open_dictionary(spec, device)
 
 
 def _varying(opened: Activations) -> Activations:

@@ -18,7 +18,7 @@ from archsearch.errors import DataError
 
 _NO_TARGET = -100
 Reconstruct = Callable[[dict[str, Tensor]], dict[str, Tensor]]
-"""Takes rows [batch, model] by signal name and returns as many rows under the same names."""
+"""Takes rows [batch, model] by signal name and returns as many rows under the same names, or some of them."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,10 @@ class SpliceResult:
 class Splicer:
     """Runs held-out windows with rows at hook points replaced.
 
-    All hook points are replaced in the same pass, by reconstructions of the clean activations. BOS positions keep their own
-    values, in the ablations too, as no dictionary ever saw them. The loss counts every prediction inside a window. Clean rows,
-    the clean loss and both ablations are computed once and kept.
+    All hook points that a reconstruction is made of are replaced in the same pass, by reconstructions of the clean activations; those that
+    are only read, as a transcoder's input is, are left alone, in the ablations too. BOS positions keep their own values, as no dictionary
+    ever saw them. The loss counts every prediction inside a window. Clean rows, the clean loss and the ablations are computed once and
+    kept.
 
     Args:
         model: the language model.
@@ -61,6 +62,7 @@ class Splicer:
         self.model, self.hooks = model, dict(hooks)
         self.means = {name: mean.to(model.device, torch.float32) for name, mean in means.items()}
         self._batches = list(windows.batches(batch))
+        self._ablated: dict[tuple[str, ...], tuple[float, float]] = {}
         self.num_tokens = sum(int(part.predicted().sum()) for part in self._batches)
         if not self.num_tokens:
             raise DataError("splicing needs windows of two tokens or more; these predict nothing")
@@ -71,23 +73,33 @@ class Splicer:
         Raises:
             DataError: when reconstructions are missing, of another shape, or not finite.
         """
-        spliced = self._loss(reconstruct)
-        return SpliceResult(self.clean, spliced, self.mean_ablated, self.zero_ablated, self.num_tokens)
+        with torch.no_grad():
+            made = reconstruct(dict(self._rows[0]))
+        replaced = tuple(name for name in self.hooks if name in made) or tuple(self.hooks)
+        spliced = self._loss(reconstruct, replaced)
+        return SpliceResult(self.clean, spliced, *self._ablations(replaced), self.num_tokens)
 
     @cached_property
     def clean(self) -> float:
         """Loss of the untouched model in nats per token."""
         return self._loss(None)
 
-    @cached_property
+    @property
     def mean_ablated(self) -> float:
-        """Loss in nats per token when every row is the mean train row."""
-        return self._loss(lambda rows: {name: self.means[name].expand_as(row) for name, row in rows.items()})
+        """Loss in nats per token when every row at every hook point is the mean train row."""
+        return self._ablations(tuple(self.hooks))[0]
 
-    @cached_property
+    @property
     def zero_ablated(self) -> float:
-        """Loss in nats per token when every row is zero."""
-        return self._loss(lambda rows: {name: torch.zeros_like(row) for name, row in rows.items()})
+        """Loss in nats per token when every row at every hook point is zero."""
+        return self._ablations(tuple(self.hooks))[1]
+
+    def _ablations(self, names: tuple[str, ...]) -> tuple[float, float]:
+        """Returns the losses with the mean train row, and with zeros, at some hook points."""
+        if names not in self._ablated:
+            mean = self._loss(lambda rows: {name: self.means[name].expand_as(rows[name]) for name in names}, names)
+            self._ablated[names] = mean, self._loss(lambda rows: {name: torch.zeros_like(rows[name]) for name in names}, names)
+        return self._ablated[names]
 
     @cached_property
     def _rows(self) -> list[dict[str, Tensor]]:
@@ -96,19 +108,19 @@ class Splicer:
         found = [collect(self.model, part, points) for part in self._batches]
         return [{name: rows[hook] for name, hook in self.hooks.items()} for rows in found]
 
-    def _loss(self, reconstruct: Reconstruct | None) -> float:
+    def _loss(self, reconstruct: Reconstruct | None, names: tuple[str, ...] = ()) -> float:
         total = 0.0
         for part, rows in zip(self._batches, self._rows, strict=True):
-            edits = {} if reconstruct is None else self._edits(part, rows, reconstruct)
+            edits = {} if reconstruct is None else self._edits(part, rows, reconstruct, names)
             logits = self.model.run(part.tokens, edits)
             assert logits is not None
             total += summed_loss(logits, part)
         return total / self.num_tokens
 
-    def _edits(self, part: Windows, rows: dict[str, Tensor], reconstruct: Reconstruct) -> dict[str, Edit]:
+    def _edits(self, part: Windows, rows: dict[str, Tensor], reconstruct: Reconstruct, names: tuple[str, ...]) -> dict[str, Edit]:
         with torch.no_grad():
             made = reconstruct(dict(rows))
-        return {hook: _replace(hook, _checked(name, made, rows[name]), part) for name, hook in self.hooks.items()}
+        return {self.hooks[name]: _replace(self.hooks[name], _checked(name, made, rows[name]), part) for name in names}
 
 
 def summed_loss(logits: Float[Tensor, "window position vocabulary"], windows: Windows) -> float:

@@ -16,6 +16,7 @@ from archsearch.assembler.graph import Dictionary, Graph, Node
 from archsearch.assembler.parse import parse
 from archsearch.assembler.receipt import Receipt, write_receipt
 from archsearch.assembler.sae import SAE
+from archsearch.assembler.splices import check_spliced
 from archsearch.assembler.wired import wire
 from archsearch.blocks._block import Block
 from archsearch.blocks.calibrations._base import Calibration
@@ -76,6 +77,7 @@ def assemble(
         raise AssemblyError(error.problems) from None
     if controller is not None:
         _check_steered(graph)
+    check_spliced(graph)
     check_trained(graph, {label for label in graph.nodes if sae.block(label).axes})
     receipt = write_receipt(spec, graph, sae, revival, (optimizer, schedule))
     return Assembly(spec, graph, sae, receipt, init, revival, calibration, optimizer, schedule)

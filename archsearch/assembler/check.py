@@ -13,6 +13,7 @@ from archsearch.assembler.build import Assembly, assemble
 from archsearch.assembler.parse import parse
 from archsearch.assembler.reach import Count, Reach, counts_of, distinct_values, l0_range
 from archsearch.assembler.requested import check_written
+from archsearch.assembler.splices import source_problems
 from archsearch.blocks.catalogue import Catalogue, catalogue
 from archsearch.errors import InvalidInput, Problem, nearest
 from archsearch.spec.hashes import canonical
@@ -141,7 +142,7 @@ class _Check:
                     place = filled.locate(path)
                     counts.setdefault(place, Count(place, structure)).widen(low, high, width)
                 known_range = l0_range(built.spec, self.blocks, built.receipt.dense_rank)
-                reach.setdefault(canonical(structure), Reach(structure)).widen(known_range, filled, hole)
+                reach.setdefault(canonical(structure), Reach(structure)).widen(known_range, built.receipt.dense_rank, filled, hole)
         found += [_Found(problem, r.structure) for r in reach.values() if (problem := r.problem(self.space.study.band))]
         found += [_Found(problem, count.structure) for count in counts.values() if (problem := count.problem())]
         self.problems += _distinct(found, seen, template)
@@ -187,6 +188,8 @@ class _Check:
             built = assemble(parse(filled.document, self.blocks), model=self.model, device="meta", blocks=self.blocks)
         except InvalidInput as error:
             return [replace(p, path=filled.locate(p.path)) for p in error.problems], None, None
+        if problems := source_problems(built.graph, self.space.activations):
+            return [replace(p, path=filled.locate(p.path)) for p in problems], None, None
         self.assembled += 1
         try:
             hole = self.space.sparsity_hole(filled, self.fields)

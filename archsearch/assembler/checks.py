@@ -89,8 +89,8 @@ def _mismatched(node: Node, nodes: dict[str, Node], infos: dict[str, Info], alia
     return [Problem(f"signals of different widths meet in {node.label}: {latents}", node.item.path)]
 
 
-def check_reads(graph: Graph) -> None:
-    """Refuses blocks whose output nothing reads, and penalties on codes that no decoder reads.
+def check_reads(graph: Graph, inputs: list[str]) -> None:
+    """Refuses blocks and inputs that nothing reads, and penalties on codes that no decoder reads.
 
     Raises:
         AssemblyError: naming each.
@@ -103,6 +103,9 @@ def check_reads(graph: Graph) -> None:
     for label, node in graph.nodes.items():
         if label not in trained:
             problems.append(Problem(f"nothing reads {label!r}; wire it (`from:`) or take it out", node.item.path))
+    reads = {wire.signal for label in trained for wires in graph.nodes[label].wires.values() for wire in wires}
+    unread = [name for name in inputs if name not in reads and name not in graph.outputs]
+    problems += [Problem(f"nothing reads the input {name!r}; wire it (`from:`) or take it out", "inputs") for name in unread]
     for dictionary in graph.dictionaries:
         if not any(decoder in read for decoder in dictionary.decoders):
             what = f"the code {dictionary.code!r} reaches no output: training on it would change nothing"

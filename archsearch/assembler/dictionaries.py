@@ -31,7 +31,17 @@ def find_dictionaries(nodes: dict[str, Node], outputs: dict[str, str]) -> list[D
     ]
 
 
-def _upstream(signals: list[str], nodes: dict[str, Node]) -> set[str]:
+def targets_of(nodes: dict[str, Node], outputs: dict[str, str]) -> dict[str, tuple[str, ...]]:
+    """Returns the targets that each decoder's reconstruction flows into past no further code, by its label."""
+    found: dict[str, tuple[str, ...]] = {}
+    for target, signal in outputs.items():
+        for label in _upstream([signal], nodes, through_codes=False):
+            if nodes[label].slot == "decoder":
+                found[label] = (*found.get(label, ()), target)
+    return found
+
+
+def _upstream(signals: list[str], nodes: dict[str, Node], through_codes: bool = True) -> set[str]:
     """Returns the blocks whose outputs flow into `signals`; parameters read on the way are no flow."""
     found: set[str] = set()
     waiting = list(signals)
@@ -39,7 +49,8 @@ def _upstream(signals: list[str], nodes: dict[str, Node]) -> set[str]:
         label = flow_owner(waiting.pop(), nodes)
         if label is not None and label not in found:
             found.add(label)
-            waiting += [wire.signal for wires in nodes[label].wires.values() for wire in wires]
+            if through_codes or nodes[label].slot != "decoder":
+                waiting += [wire.signal for wires in nodes[label].wires.values() for wire in wires]
     return found
 
 

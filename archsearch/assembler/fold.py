@@ -45,7 +45,8 @@ def fold(document: Document, sae: SAE, blocks: Catalogue | None = None) -> tuple
     blocks = blocks or catalogue()
     plan = _Plan(sae, blocks)
     whole = resolved(assemble(parse(document, blocks), model=sae.graph.model, device="meta", blocks=blocks), blocks)
-    terms = {label: entry for label, entry in whole["losses"].items() if plan.keeps_loss(sae.graph.nodes[LOSSES + label])}
+    kept = {label: entry for label, entry in whole["losses"].items() if plan.keeps_loss(sae.graph.nodes[LOSSES + label])}
+    terms = {label: plan.without_levels(entry) for label, entry in kept.items()}
     written = {**whole, **dict.fromkeys(EVENTS), "graph": plan.graph_of(whole["graph"], ""), "losses": terms}
     parameter = next(sae.parameters())
     built = assemble(parse(written, blocks), model=sae.graph.model, device=parameter.device, dtype=parameter.dtype, blocks=blocks)
@@ -65,6 +66,11 @@ class _Plan:
         """Tells whether a term compares outputs with inputs and reads nothing else."""
         reads = [wire.signal for wires in node.wires.values() for wire in wires]
         return all(signal in self.graph.outputs.values() or signal.rpartition(".")[0] not in self.graph.nodes for signal in reads)
+
+    def without_levels(self, entry: Document) -> Document:
+        """Returns a term of the loss without the settings that need a level axis."""
+        of_levels = getattr(self.blocks[entry["kind"]], "level_settings", ())
+        return {name: value for name, value in entry.items() if name not in of_levels}
 
     def graph_of(self, graph: Document, prefix: str) -> Document:
         """Returns the blocks of a resolved graph as they are after folding."""

@@ -90,7 +90,7 @@ class Graph:
     or on the order of a file.
 
     `infos`: every signal; `aliases`: parameter signals that are another block's; `dense_rank`: rank of what flows from the inputs to the
-    outputs past every code.
+    outputs past every code; `targets`: those each decoder's reconstruction flows into, by its label.
     """
 
     nodes: dict[str, Node]
@@ -100,6 +100,7 @@ class Graph:
     aliases: dict[str, str]
     dense_rank: int
     model: int
+    targets: dict[str, tuple[str, ...]]
 
     @property
     def losses(self) -> list[str]:

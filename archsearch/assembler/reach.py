@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from archsearch.assembler.requested import first_gates, graph_at_any_width
 from archsearch.assembler.validate import parse_graph
 from archsearch.blocks.catalogue import Catalogue
 from archsearch.errors import Problem
@@ -18,16 +19,18 @@ from archsearch.spec.yaml import dotted
 
 @dataclass
 class Reach:
-    """Effective L0 a structure can have, as far as its settings alone tell."""
+    """Effective L0 a structure can have, as far as its settings alone tell; `rank`: the least of it that paths past the codes take."""
 
     structure: dict[str, Any]
     low: float = math.inf
     high: float = -math.inf
     known: bool = True
     path: str = "study.band"
+    rank: float = math.inf
 
-    def widen(self, reach: tuple[float, float] | None, filled: Filled, hole: str | None) -> None:
+    def widen(self, reach: tuple[float, float] | None, rank: int, filled: Filled, hole: str | None) -> None:
         """Takes in one more document, and the hole it is swept over."""
+        self.rank = min(self.rank, rank)
         if hole is not None:
             self.path = filled.locate(dotted(filled.path_of[hole]))
         if reach is None:
@@ -37,9 +40,13 @@ class Reach:
 
     def problem(self, band: tuple[float, float]) -> Problem | None:
         """Returns a problem if no setting leads into the band."""
-        if not self.known or (self.low <= band[1] and self.high >= band[0]):
+        if self.known and self.low <= band[1] and self.high >= band[0]:
             return None
-        what = f"effective L0 would lie between {self.low:g} and {self.high:g}, outside the band {[*band]} of the study"
+        if not self.known and self.rank <= band[1]:
+            return None
+        where = f"lie between {self.low:g} and {self.high:g}" if self.known else f"be {self.rank:g} or more"
+        past = f", {self.rank:g} of it the rank of what flows past the codes" if self.rank else ""
+        what = f"effective L0 would {where}, outside the band {[*band]} of the study{past}"
         return Problem(f"{what}: no SAE of this branch could reach the front; change the range, or `study.band`", self.path)
 
 
@@ -95,9 +102,12 @@ def distinct_values(hole: Any) -> int | None:
 def l0_range(spec: Any, blocks: Catalogue, rank: int) -> tuple[float, float] | None:
     """Returns the range of effective L0 of all gates together, or None where one of them cannot tell without training.
 
-    `rank`: that of paths past the codes, which comes on top.
+    First gates, whose codes only make other gates' pre-activations, count nothing. `rank`: that of paths past the codes, which comes on
+    top.
     """
-    ranges = [_range_of(gate, blocks) for gate in _gates(spec.graph, "graph", blocks)]
+    gates = dict(_gates(spec.graph, "graph", blocks))
+    before = first_gates(graph_at_any_width(spec, blocks)) if len(gates) > 1 else {}
+    ranges = [_range_of(gate, blocks) for label, gate in gates.items() if label not in before]
     known = [found for found in ranges if found is not None]
     if not ranges or len(known) < len(ranges):
         return None
@@ -109,10 +119,11 @@ def _range_of(spec: Any, blocks: Catalogue) -> tuple[float, float] | None:
     return tell(spec) if tell else None
 
 
-def _gates(graph: Mapping[str, Any], path: str, blocks: Catalogue) -> Iterable[Any]:
+def _gates(graph: Mapping[str, Any], path: str, blocks: Catalogue, prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Yields the flat label and the settings of every gate."""
     for label, spec in graph.items():
         inner = f"{path}.{label}.graph"
         if isinstance(spec, NestedSpec):
-            yield from _gates(parse_graph(spec.graph, inner, blocks), inner, blocks)
+            yield from _gates(parse_graph(spec.graph, inner, blocks), inner, blocks, f"{prefix}{label}/")
         elif blocks[spec.kind].slot == "gate":
-            yield spec
+            yield prefix + label, spec

@@ -1,7 +1,8 @@
 """A requested L0: `target_l0: 32` in a spec, turned into what brings that SAE there.
 
 Gates that keep a count are given it (several share it in the proportion of their counts), and so are losses that hold an L0 of their own,
-less the rank of paths past the codes; for every other gate a controller steers the penalties. Blocks say which setting of theirs is an L0
+less the rank of paths past the codes; for every other gate a controller steers the penalties. A first gate, whose code no decoder reads
+and another gate is made from, takes no share: it is given the count of that gate. Blocks say which setting of theirs is an L0
 (`Block.l0_setting`).
 """
 
@@ -9,11 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
+from archsearch.assembler.graph import Graph
 from archsearch.assembler.validate import validate
 from archsearch.assembler.wired import wire
 from archsearch.blocks.catalogue import Catalogue
@@ -28,6 +31,19 @@ ANY_WIDTH = 2**31
 Entry = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class _Gate:
+    """A gate of a document: its flat label, its entry, and the width it stands in."""
+
+    label: str
+    entry: Entry
+    width: Any
+
+    def setting(self, blocks: Catalogue) -> str:
+        """Returns the name of its setting that is an L0, empty if it has none."""
+        return blocks[self.entry["kind"]].l0_setting
+
+
 def at_requested_l0(document: Any, blocks: Catalogue) -> Any:
     """Returns an SAE document with its `target_l0` turned into settings; one without, or no document at all, as it is.
 
@@ -39,24 +55,30 @@ def at_requested_l0(document: Any, blocks: Catalogue) -> Any:
         return document  # what is wrong with it the grammar says
     document = _copied(document)
     del document[FIELD]
-    gates = list(_gates(document.get("graph"), blocks))
-    counts = [entry for entry in gates if blocks[entry["kind"]].l0_setting]
+    everywhere = list(_gates(document.get("graph"), document.get("width"), blocks))
     losses = list(_entries(document.get("losses"), blocks))
     targets = [entry for entry in losses if blocks[entry["kind"]].l0_setting]
-    rank = _dense_rank(document, blocks) if counts or targets else 0  # a controller counts it by itself
-    _possible(document, wanted, rank, blocks)
+    graph = _wired(document, blocks) if targets or any(gate.setting(blocks) for gate in everywhere) else None
+    before = first_gates(graph)
+    gates = [gate for gate in everywhere if gate.label not in before]
+    counts = [gate.entry for gate in gates if gate.setting(blocks)]
+    rank = graph.dense_rank if graph is not None else 0
+    rank, left = (rank if counts or targets else 0), wanted - rank  # a controller counts it by itself
+    _possible(gates, wanted, rank)
     for entry in targets:
         entry[blocks[entry["kind"]].l0_setting] = wanted - rank
     if gates and len(counts) == len(gates):
         _share(counts, wanted - rank, blocks)
     elif any(blocks[entry["kind"]].sparsity for entry in losses):
-        _room(counts, wanted - rank, blocks)
+        if graph is not None:  # else something else is wrong, which is said when it is assembled
+            _room(counts, wanted - rank, blocks)
         controller = document.get("controller") or {}
         controller = {"kind": controller} if isinstance(controller, str) else controller
         document["controller"] = {"kind": _steering(blocks), **controller, "l0": wanted}
     elif gates:
         what = f"nothing here can bring the SAE to an L0 of {wanted:g}: no gate keeps a count, and no term of the loss moves sparsity"
         raise InvalidInput([Problem(f"{what}; add a penalty (`losses:`), or leave it out", FIELD)])
+    _follow({gate.label: gate for gate in everywhere}, before, left, blocks)
     return document
 
 
@@ -95,23 +117,42 @@ def _copied(node: Any) -> Any:
     return [_copied(value) for value in node] if isinstance(node, list) else node
 
 
-def _dense_rank(document: Entry, blocks: Catalogue) -> int:
-    """Returns the rank of what flows past every code, `ANY_WIDTH` at least where it is that of the activations.
+def first_gates(graph: Graph | None) -> dict[str, list[str]]:
+    """Returns the gates that only make the pre-activations of others, each with the gates of the dictionaries it stands before."""
+    found: dict[str, list[str]] = {}
+    if graph is None:
+        return found
+    speaking = {dictionary.name for dictionary in graph.dictionaries}
+    for dictionary in graph.dictionaries:
+        for label in dictionary.path:
+            if graph.nodes[label].slot == "gate" and label not in speaking:
+                found.setdefault(label, []).append(dictionary.name)
+    return found
 
-    Zero for what is no legal SAE: what is wrong with it is said when it is parsed and assembled.
+
+def _wired(document: Entry, blocks: Catalogue) -> Graph | None:
+    """Returns a document's graph: what flows past every code in it (`dense_rank`, `ANY_WIDTH` at least where it is that of the activations)
+    and what is made of each gate's.
+
+    None for what is no legal SAE: what is wrong with it is said when it is parsed and assembled.
     """
     document = _copied(document)
-    for entry in _gates(document.get("graph"), blocks):
-        if setting := blocks[entry["kind"]].l0_setting:
-            entry[setting] = 1  # legal everywhere, and the rank does not depend on it
+    for gate in _gates(document.get("graph"), None, blocks):
+        if setting := gate.setting(blocks):
+            gate.entry[setting] = 1  # legal everywhere, and neither depends on it
     spec = validate(blocks.grammar.of_sae, document, "", [])
+    return graph_at_any_width(spec, blocks) if spec is not None else None
+
+
+def graph_at_any_width(spec: Any, blocks: Catalogue) -> Graph | None:
+    """Returns the graph of an SAE spec on activations of whatever width, or None where its parts do not fit together."""
     try:
-        return wire(spec, ANY_WIDTH, blocks).dense_rank if spec is not None else 0
+        return wire(spec, ANY_WIDTH, blocks)
     except InvalidInput:
-        return 0
+        return None
 
 
-def _possible(document: Entry, wanted: float, rank: int, blocks: Catalogue) -> None:
+def _possible(gates: list[_Gate], wanted: float, rank: int) -> None:
     """Refuses an L0 that paths past the codes use up, or that the latents there are cannot reach.
 
     Raises:
@@ -121,17 +162,10 @@ def _possible(document: Entry, wanted: float, rank: int, blocks: Catalogue) -> N
         which = "the rank of the activations" if rank >= ANY_WIDTH else f"rank {rank}"
         what = f"paths past the codes have {which}, which counts as L0: of {wanted:g} nothing is left for the gates"
         raise InvalidInput([Problem(f"{what}; narrow or leave out the paths, or ask for more", FIELD)])
-    widths = list(_widths(document.get("graph"), document.get("width"), blocks))
+    widths = [gate.width for gate in gates]
     if widths and all(isinstance(width, int) for width in widths) and wanted - rank > sum(widths):
         most = f"the number of latents ({sum(widths)})" + (f" and the rank of paths past them ({rank})" if rank else "")
         raise InvalidInput([Problem(f"must be at most {most}; got {wanted:g}", FIELD)])
-
-
-def _widths(graph: Any, width: Any, blocks: Catalogue) -> Iterator[Any]:
-    for entry in _entries(graph, blocks):
-        yield from _widths(entry.get("graph"), entry.get("width"), blocks)
-        if blocks[entry["kind"]].slot == "gate":
-            yield width
 
 
 def _room(counts: list[Entry], wanted: float, blocks: Catalogue) -> None:
@@ -153,20 +187,25 @@ def _steering(blocks: Catalogue) -> str:
 
 def _entries(mapping: Any, blocks: Catalogue) -> Iterator[Entry]:
     """Yields the blocks of a `graph:` or `losses:` mapping, each made a mapping in place; those of no known kind are left out."""
+    return (entry for _, entry in _labelled(mapping, blocks))
+
+
+def _labelled(mapping: Any, blocks: Catalogue) -> Iterator[tuple[str, Entry]]:
+    """Yields the same with their labels."""
     if not isinstance(mapping, dict):
         return
     for label, written in mapping.items():
         entry = {"kind": written} if isinstance(written, str) else written
         if isinstance(entry, dict) and isinstance(entry.get("kind"), str) and entry["kind"] in blocks.blocks:
             mapping[label] = entry
-            yield entry
+            yield label, entry
 
 
-def _gates(graph: Any, blocks: Catalogue) -> Iterator[Entry]:
-    for entry in _entries(graph, blocks):
-        yield from _gates(entry.get("graph"), blocks)
+def _gates(graph: Any, width: Any, blocks: Catalogue, prefix: str = "") -> Iterator[_Gate]:
+    for label, entry in _labelled(graph, blocks):
+        yield from _gates(entry.get("graph"), entry.get("width"), blocks, f"{prefix}{label}/")
         if blocks[entry["kind"]].slot == "gate":
-            yield entry
+            yield _Gate(prefix + label, entry, width)
 
 
 def _share(gates: list[Entry], wanted: float, blocks: Catalogue) -> None:
@@ -182,6 +221,21 @@ def _share(gates: list[Entry], wanted: float, blocks: Catalogue) -> None:
         given[index] += 1
     for entry, count in zip(gates, given, strict=True):
         entry[blocks[entry["kind"]].l0_setting] = count
+
+
+def _follow(gates: dict[str, _Gate], before: dict[str, list[str]], left: float, blocks: Catalogue) -> None:
+    """Gives first gates that keep a count that of the gate they stand before, the largest of several; where it keeps none, all that is
+    `left` for the gates.
+
+    One before several gates that keep none keeps its own count: how they share the L0, training will tell.
+    """
+    alone = len(gates) - len(before) == 1
+    for label, names in before.items():
+        entry, setting = gates[label].entry, gates[label].setting(blocks)
+        after = [gates[name].entry for name in names if gates[name].setting(blocks)]
+        given = _counts(after, blocks) if after else [max(round(left), 1)] if alone else None
+        if setting and given:
+            entry[setting] = max(given)
 
 
 def _counts(gates: list[Entry], blocks: Catalogue) -> list[float] | None:

@@ -10,8 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from archsearch.assembler.graph import Graph
+from archsearch.assembler.splices import in_units_of
 from archsearch.assembler.wiring import IDLE
 from archsearch.blocks._block import Block, StepBlock
+from archsearch.blocks._splice import Splice
 from archsearch.blocks.calibrations._base import Calibration
 from archsearch.blocks.controllers._base import Controller
 from archsearch.blocks.gates._base import Gate
@@ -103,14 +105,24 @@ class SAE(nn.Module):
         given = tuple(node.item.block.given(node.spec).items())
         return _Call(label, _key(label), ports, tuple(block.states), is_loss, is_loss and bool(block.sparsity), losses, given)
 
-    def noise(self, rows: int) -> dict[str, tuple[int, int]]:
+    def noise(self, rows: int) -> dict[str, tuple[int, ...]]:
         """Returns the shapes of the uniform numbers a step of `rows` rows takes, by name; blocks in the graph's order."""
+        before = {Given.UNIFORM: (rows,), Given.LATENT_UNIFORM: ()}
         return {
-            f"{call.key}.{name}": (rows, self.graph.nodes[call.label].sizes.latent)
+            f"{call.key}.{name}": (*before[given], self._latents(call.label))
             for call in self._calls
             for name, given in call.given
-            if given is Given.UNIFORM
+            if given in before
         }
+
+    def _latents(self, label: str) -> int:
+        """Returns the latents a block works on; one that reads a dictionary and no code has no other size of its own to tell them."""
+        node = self.graph.nodes[label]
+        for signal in (wire.signal for wires in node.wires.values() for wire in wires):
+            if self.graph.infos[signal].type in (Signal.DICTIONARY, Signal.WEIGHT, Signal.THRESHOLD):
+                owner = self.graph.aliases.get(signal, signal).rpartition(".")[0]
+                return self.graph.nodes[owner].sizes.latent
+        return node.sizes.latent
 
     def _find_sources(self) -> list[tuple[str, str, str]]:
         """Lists the parameter signals and idle counts some port reads, as (signal, module key, attribute)."""
@@ -131,7 +143,7 @@ class SAE(nn.Module):
         signals, _ = self._run(dict(inputs), self._graph_calls, infer)
         return signals
 
-    def _run(self, signals: Signals, calls: list[_Call], infer: bool, given: Signals | None = None) -> tuple[Signals, State]:
+    def _run(self, signals: Signals, calls: list[_Call], infer: bool, given: dict[str, Any] | None = None) -> tuple[Signals, State]:
         state: State = {}
         for signal, key, output in self._sources:
             signals[signal] = self._idle(key).rows / self.run_rows if output == IDLE else getattr(self.blocks[key], output)
@@ -150,17 +162,25 @@ class SAE(nn.Module):
         return signals, state
 
     def forward(
-        self, inputs: dict[str, Tensor], progress: Tensor, noise: Signals | None = None, rate: Tensor | None = None
+        self,
+        inputs: dict[str, Tensor],
+        progress: Tensor,
+        noise: Signals | None = None,
+        rate: Tensor | None = None,
+        splice: Splice | None = None,
     ) -> tuple[Tensor, Signals, State]:
         """Computes the loss of one batch of raw activations.
 
         Shapes: each input [batch, model]; `progress` zero-dimensional, share of the run done; `noise` as `noise()` says; `rate`
-        zero-dimensional, multiplier of the learning rate at this step (one if it is left out).
+        zero-dimensional, multiplier of the learning rate at this step (one if it is left out); `splice` takes targets in the units of the
+        activations, and is needed where a block asks for one.
 
         Returns:
             The loss, its terms by label (weighted), and new state by buffer name.
         """
-        given = {Given.PROGRESS: progress, **(noise or {})}
+        given: dict[str, Any] = {Given.PROGRESS: progress, **(noise or {})}
+        if splice is not None:
+            given[Given.SPLICE] = in_units_of([self.scaling(target).inverse for target in self.graph.outputs], splice)
         signals, state = self._run(self.scale(inputs), self._calls, infer=False, given=given)
         terms: dict[str, Tensor] = {}
         for call in self._calls:
@@ -290,9 +310,9 @@ def _term(call: _Call, name: str) -> str:
     return call.label.removeprefix("losses/") if call.is_loss else f"{call.label}.{name}"
 
 
-def _given(call: _Call, given: Signals) -> Signals:
+def _given(call: _Call, given: dict[str, Any]) -> dict[str, Any]:
     """Returns what a block is handed besides its ports, by argument name."""
-    return {name: given[what if what is Given.PROGRESS else f"{call.key}.{name}"] for name, what in call.given}
+    return {name: given[what if what in given else f"{call.key}.{name}"] for name, what in call.given}
 
 
 def _read(signals: Signals, many: bool, wires: tuple[tuple[str, bool], ...]) -> Tensor | list[Tensor]:

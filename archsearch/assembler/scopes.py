@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from archsearch.assembler.targets import terms_of
 from archsearch.assembler.validate import parse_graph
 from archsearch.blocks._block import StepBlock
 from archsearch.blocks.catalogue import Catalogue
@@ -54,7 +55,7 @@ def lay_out(spec: Any, blocks: Catalogue) -> tuple[Scope, dict[str, Item]]:
     items: dict[str, Item] = {}
     _lay_out(spec.graph, top, blocks, items)
     _check_labels(spec.losses, [], "losses")
-    for label, loss in _losses(spec, blocks).items():
+    for label, loss in terms_of(_losses(spec, blocks), spec.inputs, spec.outputs or {}, blocks).items():
         items[f"losses/{label}"] = Item(f"losses/{label}", top, _step(blocks, loss), loss, f"losses.{label}")
     return top, items
 

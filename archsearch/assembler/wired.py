@@ -7,11 +7,11 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from archsearch.assembler.checks import check_outputs, check_reads, infer
-from archsearch.assembler.dictionaries import find_dictionaries, flow_owner
+from archsearch.assembler.dictionaries import find_dictionaries, flow_owner, targets_of
 from archsearch.assembler.givers import lacking
 from archsearch.assembler.graph import Dictionary, Graph, Node, ResolvedWire
 from archsearch.assembler.scopes import Item, Scope, lay_out
-from archsearch.assembler.wiring import Names, by_dictionary, by_position, explicit, lent
+from archsearch.assembler.wiring import Ends, Names, by_dictionary, by_position, explicit, lent
 from archsearch.blocks.catalogue import Catalogue
 from archsearch.errors import AssemblyError, Problem
 from archsearch.spec.block import NestedSpec
@@ -28,21 +28,21 @@ def wire(spec: Any, model: int, blocks: Catalogue) -> Graph:
     names = Names(top, items)
     steps = {label: item for label, item in items.items() if not isinstance(item.spec, NestedSpec)}
     _check_nested(items, names)
+    names.outputs = outputs = _outputs(spec, top, names)
     nodes = _first_pass(steps, names)
     # Before anything follows a wire back: what runs in circles has no end.
     _order(nodes, {})
     _aliases(nodes)
-    outputs = _outputs(spec, top, names)
-    dictionaries = find_dictionaries(nodes, outputs)
-    _second_pass(nodes, dictionaries, outputs, blocks)
+    ends = Ends(find_dictionaries(nodes, outputs), outputs, targets_of(nodes, outputs))
+    _second_pass(nodes, ends, blocks)
     aliases = _aliases(nodes)
     for node in nodes.values():
         node.sort_wires()
         node.wires = {port: [_as_lent(wire, nodes) for wire in wires] for port, wires in node.wires.items()}
     order = _order(nodes, {})
     infos = infer(order, spec.inputs, model, aliases)
-    graph = Graph(order, outputs, [_sized(dictionary, infos) for dictionary in dictionaries], infos, aliases, 0, model)
-    check_reads(graph)
+    graph = Graph(order, outputs, [_sized(dictionary, infos) for dictionary in ends.dictionaries], infos, aliases, 0, model, ends.targets)
+    check_reads(graph, spec.inputs)
     graph.dense_rank = check_outputs(graph, spec.inputs)
     places = walk({label: node.plain() for label, node in order.items()}, outputs, graph.losses)
     rank = {label: place for place, label in enumerate(places)}
@@ -70,12 +70,19 @@ def _first_pass(items: dict[str, Item], names: Names) -> dict[str, Node]:
     for label, item in items.items():
         ports = item.block.ports(item.spec)
         try:
-            wires = explicit(item, ports, names)
+            written = explicit(item, ports, names)
         except AssemblyError as error:
             problems += error.problems
             continue
+        wires = dict(written)
         for port, rule in ports.items():
-            signal = None if port in wires else by_position(item, rule, names)
+            if port in written:
+                continue
+            try:
+                signal = by_position(item, port, rule, written, names)
+            except AssemblyError as error:
+                problems += error.problems
+                continue
             if signal is not None:
                 wires[port] = [_implicit(signal, item, rule.detach, names)]
         nodes[label] = Node(item, wires, {port: rule.many for port, rule in ports.items()})
@@ -93,20 +100,19 @@ def _implicit(signal: str, item: Item, stopped: bool, names: Names | None = None
     return ResolvedWire(signal, item.scope.inputs[0], stopped or bool(names and names.cut(item.scope)))
 
 
-def _second_pass(nodes: dict[str, Node], dictionaries: list[Dictionary], outputs: dict[str, str], blocks: Catalogue) -> None:
+def _second_pass(nodes: dict[str, Node], ends: Ends, blocks: Catalogue) -> None:
     problems: list[Problem | str] = []
     for node in nodes.values():
         for port, rule in node.item.block.ports(node.spec).items():
             if port in node.wires or rule.default == "none":
                 continue
             try:
-                found = by_dictionary(node, port, rule, dictionaries, nodes, outputs)
+                found = by_dictionary(node, port, rule, nodes, ends)
             except AssemblyError as error:
                 problems += error.problems
                 continue
-            if found is not None:
-                signal, stopped = found
-                node.wires[port] = [_implicit(signal, node.item, rule.detach or stopped)]
+            if found:
+                node.wires[port] = [_implicit(signal, node.item, rule.detach or stopped) for signal, stopped in found]
             elif not rule.optional:
                 problems.append(Problem(lacking(node, port, rule, blocks), node.item.path))
     if problems:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from archsearch.assembler.graph import Dictionary, Node, ResolvedWire
 from archsearch.assembler.scopes import Item, Scope
-from archsearch.blocks.signals import PARAMETERS, Port, Signal
+from archsearch.blocks.signals import PARAMETERS, SPACE, Port, Signal
 from archsearch.errors import AssemblyError, Problem, nearest
 from archsearch.spec.block import LossSpec, NestedSpec, Wire
 
@@ -13,10 +15,11 @@ IDLE = "idle"
 
 
 class Names:
-    """What names mean: looks signals up from within a scope."""
+    """What names mean: looks signals up from within a scope. `outputs`: signal that rebuilds each target, once they are known."""
 
     def __init__(self, top: Scope, items: dict[str, Item]):
         self.top, self.items = top, items
+        self.outputs: dict[str, str] = {}
 
     def main(self, label: str) -> str:
         """Returns the main output of a block, looking through nested graphs to the block they name, or their last.
@@ -161,36 +164,65 @@ def _written(item: Item, ports: dict[str, Port]) -> dict[str, list[Wire]]:
     return found
 
 
-def by_position(item: Item, port: Port, names: Names) -> str | None:
-    """Returns the signal of an unwired port whose default depends on position alone."""
+def by_position(item: Item, name: str, port: Port, wires: dict[str, list[ResolvedWire]], names: Names) -> str | None:
+    """Returns the signal of an unwired port whose default depends on position alone; `wires`: those the block's spec writes.
+
+    Raises:
+        AssemblyError: several targets would do.
+    """
     if port.default == "previous":
         return names.previous(item)
+    if port.default == "target" and item.scope.parent is None:
+        return _target(item, name, wires, names)
     if port.default in ("input", "target"):
         return names.input(item.scope, item.scope.inputs[0])
     return None
 
 
-def by_dictionary(
-    node: Node, name: str, port: Port, dictionaries: list[Dictionary], nodes: dict[str, Node], outputs: dict[str, str]
-) -> tuple[str, bool] | None:
-    """Returns the signal of an unwired port that belongs to the block's dictionary, and whether a wire that lends it stops the gradient.
+def _target(item: Item, name: str, wires: dict[str, list[ResolvedWire]], names: Names) -> str:
+    """Returns the SAE's target: of several, the one whose reconstruction the block reads."""
+    read = {wire.signal for each in wires.values() for wire in each}
+    found = [target for target, signal in names.outputs.items() if len(names.outputs) == 1 or signal in read]
+    if len(found) != 1:
+        what = f"port {name!r} could read any of the targets {list(names.outputs)}; say which (`from: {{{name}: ...}}`)"
+        raise AssemblyError([Problem(what, item.path)])
+    return found[0]
 
-    None where there is no such signal.
+
+@dataclass(frozen=True)
+class Ends:
+    """Where an SAE's codes end up: its dictionaries, the signal that rebuilds each target, and the targets behind each decoder."""
+
+    dictionaries: list[Dictionary]
+    outputs: dict[str, str]
+    targets: dict[str, tuple[str, ...]]
+
+
+def by_dictionary(node: Node, name: str, port: Port, nodes: dict[str, Node], ends: Ends) -> list[tuple[str, bool]]:
+    """Returns the signals of an unwired port that belong to the block's dictionary, and whether wires that lend them stop the gradient.
+
+    One signal, or all decoders' for a port that takes a list; none where there is no such signal.
 
     Raises:
         AssemblyError: several signals would do.
     """
+    if port.default == "outputs":
+        return [(signal, False) for signal in ends.outputs.values()]
     if port.default == "output":
-        named = list(outputs.values())
+        read = _reads(node)
+        named = [signal for target, signal in ends.outputs.items() if target in read] or list(ends.outputs.values())
     else:
-        named = [signal for dictionary in _eligible(node, port, dictionaries, nodes) for signal in _signals(port, dictionary, nodes)]
+        eligible = _eligible(node, port, ends.dictionaries, nodes)
+        named = [signal for dictionary in eligible for signal in _signals(node, port, dictionary, nodes, ends.targets)]
+        if port.many and len(eligible) == 1:
+            return [pair for signal in named for pair in _lent_for([signal], port, nodes, far=False).items()]
     found = _lent_for(named, port, nodes, far=False)
     if len(found) > 1:
         found = _lent_for(named, port, nodes, far=True)  # several may be one in the end
     if len(found) > 1:
         what = f"port {name!r} could read any of {list(found)}; say which (`from: {{{name}: ...}}`)"
         raise AssemblyError([Problem(what, node.item.path)])
-    return next(iter(found.items()), None)
+    return list(found.items())
 
 
 def _lent_for(signals: list[str], port: Port, nodes: dict[str, Node], far: bool) -> dict[str, bool]:
@@ -251,7 +283,7 @@ def _within(node: Node, dictionary: Dictionary, nodes: dict[str, Node]) -> bool:
     return nodes[dictionary.name].item.scope is node.item.scope
 
 
-def _signals(port: Port, dictionary: Dictionary, nodes: dict[str, Node]) -> list[str]:
+def _signals(node: Node, port: Port, dictionary: Dictionary, nodes: dict[str, Node], targets: dict[str, tuple[str, ...]]) -> list[str]:
     gate = nodes[dictionary.name]
     if port.default == "code":
         return [dictionary.code]
@@ -263,8 +295,35 @@ def _signals(port: Port, dictionary: Dictionary, nodes: dict[str, Node]) -> list
         return [f"{gate.label}.{out}" for out, type in gate.item.block.shared(gate.spec).items() if type is Signal.THRESHOLD]
     if Signal.IDLE in port.types:
         return [f"{gate.label}.{IDLE}"]
-    shared = ((label, nodes[label].item.block.shared(nodes[label].spec)) for label in dictionary.decoders)
+    decoders = dictionary.decoders if port.many else _alike(node, port, dictionary.decoders, nodes, targets)
+    shared = ((label, nodes[label].item.block.shared(nodes[label].spec)) for label in decoders)
     return [f"{label}.{output}" for label, outputs in shared for output, type in outputs.items() if type in port.types]
+
+
+def _alike(
+    node: Node, port: Port, decoders: tuple[str, ...], nodes: dict[str, Node], targets: dict[str, tuple[str, ...]]
+) -> tuple[str, ...]:
+    """Returns the decoders that rebuild the hook point a block works at; all where that is not known.
+
+    None if an optional port would read another hook point's: what is a direction there means nothing here.
+    """
+    here = _hook_points(node, nodes, targets)
+    found = tuple(label for label in decoders if not here or not targets.get(label) or here & {*targets[label]})
+    return found if found or port.optional else decoders
+
+
+def _hook_points(node: Node, nodes: dict[str, Node], targets: dict[str, tuple[str, ...]]) -> set[str]:
+    """Returns the hook points whose space a block reads: inputs by themselves, else those behind ops, and the targets of decoders."""
+    reads = _reads(node)
+    direct = {signal for signal in reads if signal.rpartition(".")[0] not in nodes}
+    if direct:
+        return direct
+    found: set[str] = set()
+    for signal in reads:
+        label = signal.rpartition(".")[0]
+        if type_of(signal, nodes) in SPACE:
+            found |= {*targets.get(label, ())} if nodes[label].slot == "decoder" else _hook_points(nodes[label], nodes, targets)
+    return found
 
 
 def lent(signal: str, nodes: dict[str, Node]) -> ResolvedWire | None:

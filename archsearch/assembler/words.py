@@ -184,12 +184,13 @@ def _slot(kind: str) -> str | None:
 
 
 def _plain_kind(slot: str) -> str:
-    """Returns a slot's default kind; where it has none, the kind with the fewest settings (first by name)."""
+    """Returns the kind a slot names as plain, or its default; where it has neither, the kind with the fewest settings (first by name)."""
     found = catalogue()
     kinds = found.slots.get(slot, {})
-    defaults = [kind for kind in kinds if found.blocks[kind].default_kind]
-    if defaults:
-        return found.blocks[defaults[0]].default_kind
+    for kind in kinds:
+        block = found.blocks[kind]
+        if named := block.plain_kind or block.default_kind:
+            return named
     own = {kind: len(spec.model_fields) for kind, spec in kinds.items() if not issubclass(spec, NestedSpec)}
     return min(own, key=lambda kind: (own[kind], kind), default="")
 

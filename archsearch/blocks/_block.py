@@ -24,6 +24,8 @@ class Block(nn.Module):
     slot: ClassVar[str] = ""
     default_kind: ClassVar[str] = ""
     """Kind a spec gets in this slot when it names none; empty where a spec must choose."""
+    plain_kind: ClassVar[str] = ""
+    """Kind that goes without saying where an SAE is put in words; empty: the default kind, else the one with the fewest settings."""
     sparsity: ClassVar[str] = ""
     """Name of the setting a sweep over sparsity varies (`k`, a penalty's `weight`), empty for a block that has none."""
     l0_setting: ClassVar[str] = ""
@@ -154,6 +156,11 @@ class StepBlock(Block, abstract=True):
         `infer` is handed none of it: a block that stands in the graph and takes something defines `infer`.
         """
         return {}
+
+    @classmethod
+    def points(cls, spec: Any) -> tuple[str, ...]:
+        """Returns the hook points whose rows this spec reads off a splice."""
+        return ()
 
     @classmethod
     def shared(cls, spec: Any) -> dict[str, Signal]:

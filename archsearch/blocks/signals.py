@@ -34,6 +34,8 @@ class Given(StrEnum):
 
     PROGRESS = "progress"  # scalar, share of the run done before this step
     UNIFORM = "uniform"  # [batch, latent], uniform on [0, 1), drawn afresh every step from (seed, step, block)
+    LATENT_UNIFORM = "latent_uniform"  # [latent], one such number per latent: an order of the latents, or a choice among them
+    SPLICE = "splice"  # `Splice`: the windows of the batch, and the language model with reconstructions in place of its activations
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,12 @@ class Port:
     """An input of a block.
 
     `types`: what may be wired to it. `default`: where an unwired port reads from: `previous` (main output of the block before),
-    `input` (the SAE's first input), `target` (the same, as what is to be reconstructed), `output` (the SAE's reconstruction),
-    `code` (the code of the dictionary), `pre` (what that code was made from), `active` or `threshold` (of the gate that made it) or
-    `dictionary` (the one signal of the port's type that belongs to the block's dictionary). `many`: takes a list. `levels`: whether a
-    level axis is accepted.
+    `input` (the SAE's first input), `target` (what is to be rebuilt; of several targets, the one whose reconstruction the block reads),
+    `output` (the SAE's reconstruction; of several, that of the target the block reads), `outputs` (the reconstruction of every target, for
+    a port that takes a list), `code` (the code of the dictionary), `pre` (what that code was made from), `active` or `threshold` (of the
+    gate that made it) or `dictionary` (the signal of the port's type that belongs to the block's dictionary: of several decoders the one
+    that rebuilds the hook point the block works at, or all of them for a port that takes a list). `many`: takes a list. `levels`: whether
+    a level axis is accepted.
     """
 
     types: tuple[Signal, ...]

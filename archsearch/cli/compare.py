@@ -8,13 +8,14 @@ import shlex
 import sys
 from argparse import Namespace
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from archsearch.activations.preflight import check_inputs
+from archsearch.activations.preflight import check_inputs, given_names
 from archsearch.assembler.parse import parse
 from archsearch.cli.harvest import open_with_progress
 from archsearch.cli.inputs import machine_of, output_folder, read_activations, read_spec, recorded_in
@@ -30,6 +31,7 @@ from archsearch.search.comparison import Comparison, Plan, Written, plan, run
 from archsearch.search.lock import only_one
 from archsearch.search.provenance import provenance
 from archsearch.search.replicates import Replicates
+from archsearch.spec.inputs import bound
 from archsearch.training.memory import keep_memory
 
 OUT = Path("compare")
@@ -45,8 +47,10 @@ def compare(args: Namespace) -> int:
         Interrupted: the user stopped it; the same command goes on.
     """
     changes = {name: value for name in ("width", "tokens", "batch") if (value := getattr(args, name)) is not None}
-    planned = plan(_written(args.specs), args.l0, args.seeds, changes)
     machine, source = machine_of(args.device, args.executor, args.precision), read_activations(args.activations)
+    names = given_names(source) or ()
+    written = [replace(spec, document=bound(spec.document, names)) for spec in _written(args.specs)]
+    planned = plan(written, args.l0, args.seeds, changes)
     for entry in planned.entries:
         _inputs(entry.written, source)
     folder = output_folder(args.out or OUT / "-".join(_file_name(entry.name) for entry in planned.entries))

@@ -16,13 +16,15 @@ import torch
 
 from archsearch.activations.bridge import LanguageModel
 from archsearch.activations.model import BUNDLED
+from archsearch.activations.model_windows import ModelWindows
 from archsearch.activations.source import open_activations
+from archsearch.activations.windows import Windows
 from archsearch.assembler.parse import parse
 from archsearch.assembler.words import in_words
 from archsearch.cli.inputs import Machine
 from archsearch.evaluation.metrics import evaluate
 from archsearch.search.study import baseline_trees
-from archsearch.spec.activations import BundledSource, FileSource, ModelSource, SyntheticSource
+from archsearch.spec.activations import BundledSource, DictionarySource, FileSource, ModelSource, SyntheticSource
 from archsearch.spec.space import Space, corners
 from archsearch.spec.template import Filled, Template
 from archsearch.training.member import Member, start
@@ -93,6 +95,7 @@ class _Data:
     eval_rows: int
     stored: bool
     row_seconds: float = 0.0
+    windows: ModelWindows | None = None
 
     @property
     def rows(self) -> int:
@@ -150,7 +153,7 @@ def _probe(document: dict[str, Any], data: _Data, machine: Machine, baseline: st
     generator = torch.Generator().manual_seed(0)
     count = max(_PROBE_ROWS, spec.training.batch)
     rows = {name: torch.randn(count, data.d_model, generator=generator).to(machine.device) for name in spec.inputs}
-    member = start(spec, rows, rows, device=machine.device, precision=machine.precision)
+    member = start(spec, rows, rows, device=machine.device, precision=machine.precision, windows=lambda: data.windows)
     machine.executor.advance([member], min(STEPS // 10, member.total_steps))
     step_seconds = _timed(member, machine)
     begun = time.perf_counter()
@@ -208,20 +211,25 @@ def _data(source: Any, device: str, d_model: int | None) -> _Data:
     match source:
         case SyntheticSource():
             return _Data(source.model, source.hooks, source.rows, source.eval_rows, stored=False)
-        case FileSource():
+        case FileSource() | DictionarySource():
             opened = open_activations(source, device="cpu")
             return _Data(opened.d_model, len(opened.names), opened.rows("train"), opened.rows("validate"), stored=False)
         case BundledSource():
-            width, seconds = _harvested(str(BUNDLED), source.hooks, 256, 64, "float32", device)
+            width, seconds, windows = _harvested(str(BUNDLED), source.hooks, 256, 64, "float32", True, device)
         case ModelSource():
-            width, seconds = _harvested(source.model, source.hooks, source.context, source.batch, source.dtype, device)
+            width, seconds, windows = _harvested(source.model, source.hooks, source.context, source.batch, source.dtype, source.bos, device)
         case _:
             raise TypeError(f"no estimate is written for the source {type(source).__name__}")
-    return _Data(d_model or width, len(source.hooks), source.tokens, source.eval_tokens, stored=True, row_seconds=seconds)
+    return _Data(d_model or width, len(source.hooks), source.tokens, source.eval_tokens, True, seconds, windows)
 
 
-def _harvested(name: str, hooks: tuple[str, ...], context: int, batch: int, dtype: str, device: str) -> tuple[int, float]:
-    """Returns the width at the hook points and the seconds a row takes, from one batch of windows of one token."""
+def _harvested(
+    name: str, hooks: tuple[str, ...], context: int, batch: int, dtype: str, bos: bool, device: str
+) -> tuple[int, float, ModelWindows | None]:
+    """Returns the width at the hook points, the seconds a row takes, and the windows, from one batch of windows of one token.
+
+    Windows are those an SAE trained through the model is timed on; there are none of a model in 16 bits.
+    """
     model = LanguageModel(name, device, dtype)
     model.require(hooks)
     widths: list[int] = []
@@ -230,4 +238,8 @@ def _harvested(name: str, hooks: tuple[str, ...], context: int, batch: int, dtyp
     model.run(tokens[:1], edits, whole=False)
     begun = time.perf_counter()
     model.run(tokens, edits, whole=False)
-    return widths[0], (time.perf_counter() - begun) / tokens.numel()
+    seconds = (time.perf_counter() - begun) / tokens.numel()
+    if model.dtype.itemsize < 4:
+        return widths[0], seconds, None
+    whole = Windows(tokens, torch.full((batch,), tokens.shape[1]), model.bos if bos else None)
+    return widths[0], seconds, ModelWindows(model, dict(zip(("x",) if len(hooks) == 1 else hooks, hooks)), whole)

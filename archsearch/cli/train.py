@@ -26,6 +26,7 @@ from archsearch.reporting.results import write_json, write_whole
 from archsearch.search.jobs import Setting, run_hash
 from archsearch.search.provenance import provenance
 from archsearch.search.records import Status
+from archsearch.spec.inputs import bound, stands_for
 from archsearch.training.loop import train as train_members
 from archsearch.training.member import Member, start
 from archsearch.training.memory import keep_memory
@@ -52,17 +53,20 @@ def train(args: Namespace) -> int:
         ArchsearchError: training diverged, or the output folder holds another run.
     """
     file = read_spec(args.spec)
-    spec = file.parse(_changed(file, args))
+    data = _changed(file, args)
+    file.parse(data)  # before the activations are opened, which may take long
     machine = machine_of(args.device, args.executor, args.precision)
     folder = output_folder(args.out or OUT / args.spec.stem)
     activations = open_with_progress(read_activations(args.activations), machine.device)
+    inputs = stands_for(data.get("inputs"), activations.names)
+    spec = file.parse(bound(data, activations.names))
     member = _started(file, spec, activations, machine)
     run = run_hash(spec, member.assembly, Setting(activations.d_model, activations.fingerprint, machine.precision))
     _prepare(folder, run)
     _run(member, machine)
     found = _measured(member, activations)
     words = in_words(spec.model_dump(mode="json", by_alias=True))
-    told = {"words": words, "run": run, "folder": str(folder), "measurements": plain(found), "remark": member.remark}
+    told = {"words": words, "run": run, "folder": str(folder), "inputs": inputs, "measurements": plain(found), "remark": member.remark}
     where = provenance(activations, machine.device, machine.precision, machine.executor.name)
     _write(folder, member, spec, {**told, "history": member.history, "events": member.events, "provenance": where})
     if args.json:
@@ -91,7 +95,8 @@ def _started(file: SpecFile, spec: Any, activations: Activations, machine: Machi
     keep_memory()
     rows = {name: activations.split(name) for name in ("train", "calibrate")}
     try:
-        return start(spec, rows["train"], rows["calibrate"], device=machine.device, precision=machine.precision)
+        placed = {"device": machine.device, "precision": machine.precision}
+        return start(spec, rows["train"], rows["calibrate"], **placed, windows=activations.windows)
     except InvalidInput as error:
         raise file.at_lines(error) from None
 
@@ -159,6 +164,9 @@ def _show(told: dict[str, Any], found: dict[str, float]) -> None:
             table.add_row(head, Text(text, justify="right"), Text(direction, style="dim"))
     console.print(Text(told["words"], style="bold"), soft_wrap=True)
     console.print(table)
+    renamed = ", ".join(f"{name} is {own}" for name, own in told["inputs"].items() if name != own)
+    if renamed:
+        console.print(Text(f"inputs, in the order of the hook points: {renamed}"), soft_wrap=True)
     if told["remark"]:
         console.print(Text(told["remark"]), soft_wrap=True)
     console.print(Text(f"{told['folder']}: sae.safetensors, spec.json, receipt.json, measurements.json"), soft_wrap=True)

@@ -2,4 +2,10 @@
 
 from archsearch._lazy import lazy
 
-__getattr__, __dir__ = lazy(__name__, {"Measurements": "archsearch.evaluation.metrics", "evaluate": "archsearch.evaluation.metrics"})
+_MODULES = {
+    "metrics": ("Measurements", "evaluate"),
+    "pursuit": ("Amortisation", "amortisation", "gradient_pursuit", "pursuit_flops"),
+    "recovery": ("Recovery", "recovery_of"),
+}
+
+__getattr__, __dir__ = lazy(__name__, {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names})

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from archsearch.assembler.parse import parse
+from archsearch.assembler.requested import first_gates, graph_at_any_width
 from archsearch.assembler.words import family, telling
 from archsearch.blocks.catalogue import catalogue
-from archsearch.errors import StudyError
+from archsearch.errors import InvalidInput, StudyError
 from archsearch.evaluation.curves import Point, area, at_l0, curve_of
 from archsearch.evaluation.hypervolume import hypervolume
 from archsearch.search.records import StudyRecord, TrialRecord, front
@@ -132,7 +134,9 @@ def asked(spec: dict[str, Any]) -> float | None:
         known = [(entry, blocks[entry["kind"]]) for entry in entries if entry["kind"] in blocks]
         return [entry.get(block.l0_setting) if block.l0_setting else None for entry, block in known if slot in ("", block.slot)]
 
-    controller, gates = of([spec["controller"]] if spec.get("controller") else []), of(_flat(spec["graph"]), "gate")
+    first = _first_gates(spec)
+    gates = of((block for label, block in _flat(spec["graph"]) if label not in first), "gate")
+    controller = of([spec["controller"]] if spec.get("controller") else [])
     losses = [value for value in of(spec.get("losses", {}).values()) if value is not None]
     counts = [value for value in gates if value is not None]
     if controller and controller[0] is not None:
@@ -142,9 +146,17 @@ def asked(spec: dict[str, Any]) -> float | None:
     return float(losses[0]) if losses else None
 
 
-def _flat(graph: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for block in graph.values():
-        yield from _flat(block["graph"]) if "graph" in block else (block,)
+def _first_gates(spec: dict[str, Any]) -> set[str]:
+    """Returns the labels of gates that speak for no dictionary: what they keep is no L0."""
+    try:
+        return set(first_gates(graph_at_any_width(parse(spec), catalogue())))
+    except InvalidInput:  # a block that is not here any more
+        return set()
+
+
+def _flat(graph: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    for label, block in graph.items():
+        yield from _flat(block["graph"], f"{prefix}{label}/") if "graph" in block else ((f"{prefix}{label}", block),)
 
 
 def _asks(trials: Iterable[TrialRecord]) -> dict[int, tuple[TrialRecord, ...]]:

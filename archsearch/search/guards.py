@@ -10,6 +10,7 @@ from archsearch.assembler.check import check_space
 from archsearch.errors import InvalidInput, Problem, StudyError
 from archsearch.search.ledger import Ledger
 from archsearch.search.provenance import NUMERICS
+from archsearch.search.through_model import window_problems
 from archsearch.spec.space import Space, corners
 from archsearch.spec.template import Template
 from archsearch.spec.yaml import Document, located
@@ -75,7 +76,7 @@ def same_data(ledger: Ledger, activations: Any, folder: Path) -> None:
 
 
 def fitting(space: Space, activations: Any, baselines: Mapping[str, dict[str, Any]]) -> None:
-    """Refuses a space that does not fit its activations: their names, their width, and whether there is a model behind them.
+    """Refuses a space that does not fit its activations: their names, their width, whether there is a model behind them, and its windows.
 
     Raises:
         InvalidInput: with every problem of a kind.
@@ -84,9 +85,14 @@ def fitting(space: Space, activations: Any, baselines: Mapping[str, dict[str, An
     if "ce_recovered" in space.study.objectives and activations.make_splicer is None:
         what = "`ce_recovered` needs a language model, which this source of activations does not have; take it out, or use `source: model`"
         problems.append(Problem(what, "study.objectives"))
-    trees = [(space.template, "sae.inputs"), *((Template.read(tree), f"baselines.{name}") for name, tree in baselines.items())]
+    trees = [
+        (space.template, "sae.inputs"),
+        *((Template.read(tree, root=("baselines", name)), f"baselines.{name}") for name, tree in baselines.items()),
+    ]
     for template, path in trees:
-        read = dict.fromkeys(tuple(filled.document.get("inputs", ["x"])) for filled in corners(template))
+        documents = corners(template)
+        problems += window_problems(documents, activations)
+        read = dict.fromkeys(tuple(filled.document.get("inputs", ["x"])) for filled in documents)
         for names in read:
             if set(names) != set(activations.names):
                 what = f"must name the activations' signals, {list(activations.names)}; got {list(names)}"

@@ -17,8 +17,9 @@ from archsearch.search.provenance import NUMERICS
 from archsearch.search.tables import TrialRow
 from archsearch.spec.hashes import digest
 from archsearch.spec.holes import ChoiceHole, FloatHole, IntHole, Primitive, ValueHole
+from archsearch.spec.inputs import bound
 from archsearch.spec.seeds import seed_of
-from archsearch.spec.space import StudySpec, at_levels
+from archsearch.spec.space import TARGET, StudySpec, at_levels
 from archsearch.spec.template import Filled, Template
 
 SPREAD = 3.0
@@ -143,7 +144,9 @@ class Draw:
 
 
 def fitted(tree: dict[str, Any], sae: dict[str, Any]) -> dict[str, Any]:
-    """Returns a baseline's tree with the width, tokens, batch and learning rates of the space it is compared in."""
+    """Returns a baseline's tree with the width, inputs, tokens, batch and learning rates of the space it is compared in."""
+    inputs = sae.get("inputs")
+    tree = bound(tree, inputs) if isinstance(inputs, list) else tree
     training = {**tree.get("training", {})}
     rate = _rate(sae)
     if rate is not None and isinstance(training.get("optimizer"), dict):
@@ -161,17 +164,23 @@ def _rate(sae: dict[str, Any]) -> Any:
 def opened(tree: dict[str, Any], blocks: Catalogue, study: StudySpec) -> dict[str, Any]:
     """Returns a recipe with holes at its sparsity setting and its learning rate, so that it is swept and tuned like any family.
 
-    Where the sweep is over L0 its target is opened; else a count (`k`) over the band, and a weight from `SPREAD` times less to `SPREAD`
-    times more than the recipe's, on a log scale. What is a hole already is left as it is.
+    Where the sweep is over L0, or several settings move sparsity, its target is opened; else a count (`k`) over the band, and a weight from
+    `SPREAD` times less to `SPREAD` times more than the recipe's, on a log scale. What is a hole already is left as it is.
     """
     tree = at_levels(copy.deepcopy(tree), study)
+    found: dict[tuple[str, str, str], Any] = {}
     for part in () if study.l0 else ("graph", "losses"):
         for label, block in tree.get(part, {}).items():
-            block = {"kind": block} if isinstance(block, str) else block
+            tree[part][label] = block = {"kind": block} if isinstance(block, str) else block
             field = blocks.sparsity.get(block.get("kind", ""))
             value = block.get(field, blocks[block["kind"]].Spec.model_fields[field].default) if field else None
-            if isinstance(value, (int, float)):
-                tree[part][label] = {**block, field: _hole(value, study.band)}
+            if field and isinstance(value, (int, float)):
+                found[part, label, field] = value
+    if len(found) > 1:  # settings that move sparsity only together: the L0 they are to reach is opened instead
+        tree[TARGET] = _hole(1, study.band)
+    else:
+        for (part, label, field), value in found.items():
+            tree[part][label] = {**tree[part][label], field: _hole(value, study.band)}
     optimizer = tree.get("training", {}).get("optimizer")
     if isinstance(optimizer, dict) and isinstance(optimizer.get("lr"), float):
         optimizer["lr"] = {"float": [optimizer["lr"] / 3, optimizer["lr"] * 3], "log": True}

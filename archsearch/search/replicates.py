@@ -144,7 +144,8 @@ class Replicates:
 
     def _started(self, run: Run) -> Member:
         rows = {split: self.activations.split(split) for split in ("train", "calibrate")}
-        member = start(run.spec, rows["train"], rows["calibrate"], device=self.device, precision=self.precision)
+        numbers = {"device": self.device, "precision": self.precision}
+        member = start(run.spec, rows["train"], rows["calibrate"], **numbers, windows=self.activations.windows)
         path = self._checkpoint(run.run)
         if path.exists() and load_member(member, path, run.run):
             self.rows_planned -= member.step * member.batches.batch

@@ -120,6 +120,7 @@ class Runner:
                 self.activations.split("calibrate"),
                 device=self.device,
                 precision=self.precision,
+                windows=self.activations.windows,
             )
             if path.exists() and not load_member(member, path, row.run):
                 path.unlink()  # left by another run: this one starts afresh

@@ -1,7 +1,8 @@
-"""Where activations come from: four sources, one union."""
+"""Where activations come from: five sources, one union."""
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -108,13 +109,51 @@ class FileSource(SpecModel):
         return self
 
 
+class Hierarchy(SpecModel):
+    """A planted tree of two storeys: a child is on only in rows where its parent is, so that an SAE may let the child absorb the parent.
+
+    The setting of "A is for Absorption" (https://arxiv.org/abs/2409.14507), the toy model of features of which one implies another.
+    Parents are the first features, their children come next (those of the first parent first); the rest stand alone.
+    """
+
+    parents: int = Field(ge=1, description="Features that have children (count).")
+    children: int = Field(ge=1, description="Children of each parent (count).")
+    child_on: float = Field(gt=0, le=1, description="Probability that a child is on in a row where its parent is (0 to 1).")
+    exclusive: bool = Field(
+        False, description="At most one child of a parent is on in a row; otherwise each is on independently, given its parent."
+    )
+    child_scale: float = Field(1.0, gt=0, description="Strength of children, as a multiple of the other features' strength.")
+
+    @property
+    def features(self) -> int:
+        """Features in the tree (count)."""
+        return self.parents * (1 + self.children)
+
+    @model_validator(mode="after")
+    def _one_child_at_most(self) -> Self:
+        if self.exclusive and self.children * self.child_on > 1 + 1e-9:
+            total = self.children * self.child_on
+            raise ValueError(f"with `exclusive`, `children * child_on` is the probability that any child is on, at most 1; got {total:g}")
+        return self
+
+
 class SyntheticSource(SpecModel):
     """Sparse sums of known directions: each row adds the features that are on, each times its own strength."""
 
     source: Literal["synthetic"]
     features: int = Field(ge=1, le=2**31, description="True features (count).")
     model: int = Field(ge=1, le=2**31, description="Width of a row (count of components).")
-    active: float = Field(gt=0, description="Features on in a row, on average (count, at most `features`); each is on independently.")
+    active: float = Field(
+        gt=0,
+        description="Features on in a row, on average (count, at most `features`); each is on independently, children apart.",
+    )
+    hierarchy: Hierarchy | None = Field(None, description="Parents and children among the features; unset: all stand alone.")
+    decay: float = Field(
+        0.0,
+        ge=0,
+        description="Exponent of a power law: the feature of rank r is on with probability proportional to r^-decay, parents ranked among "
+        "themselves, and so those that stand alone; 0: all alike.",
+    )
     hooks: int = Field(1, ge=1, description="Views of the same codes through different directions (count); 2 or more suit a crosscoder.")
     seed: int = Field(0, ge=0, description="Seed of directions and codes.")
     rows: int = Field(300_000, ge=1, le=MOST, description="Rows of train (count).")
@@ -124,8 +163,43 @@ class SyntheticSource(SpecModel):
     def _no_more_on_than_there_are(self) -> Self:
         if self.active > self.features:
             raise ValueError(f"`active` must be at most `features` ({self.features}); got {self.active!r}")
+        if self.hierarchy is not None and self.hierarchy.features > self.features:
+            raise ValueError(f"`features` must hold parents and children ({self.hierarchy.features}); got {self.features}")
+        if (self.hierarchy is not None or self.decay) and self.commonest > 1 + 1e-9:
+            what = f"the commonest feature would have to be on with probability {self.commonest:.3g}"
+            raise ValueError(f"`active` must leave every probability at most 1; {what}: lower `active` ({self.active!r}) or `decay`")
         return self
 
+    @property
+    def commonest(self) -> float:
+        """Probability that the feature of rank 1 is on: the mean number of features on is `active`, children among them."""
+        tree = self.hierarchy
+        if tree is None:
+            return self.active / _power_sum(self.features, self.decay)
+        family = 1 + tree.children * tree.child_on
+        lone = _power_sum(self.features - tree.features, self.decay)
+        return self.active / (family * _power_sum(tree.parents, self.decay) + lone)
 
-ActivationsSpec = Annotated[BundledSource | ModelSource | FileSource | SyntheticSource, Field(discriminator="source")]
+
+def _power_sum(count: int, decay: float) -> float:
+    """Returns the sum of r^-decay over ranks 1 to `count`."""
+    return float(count) if decay == 0 else math.fsum(rank**-decay for rank in range(1, count + 1))
+
+
+class DictionarySource(SpecModel):
+    """The dictionary rows of a trained SAE, each of norm 1: what a meta-SAE is trained on."""
+
+    source: Literal["dictionary"]
+    folder: str = Field(
+        min_length=1,
+        description="Folder of a trained SAE, holding spec.json and sae.safetensors, as `archsearch train` and `export --fold` write it.",
+    )
+    held_out: bool = Field(
+        False,
+        description="Cut the rows into splits that share none (82%, 4%, 7%, 7%); unset, every split holds all rows, and measurements tell "
+        "how well the rows trained on are described.",
+    )
+
+
+ActivationsSpec = Annotated[BundledSource | ModelSource | FileSource | SyntheticSource | DictionarySource, Field(discriminator="source")]
 """A source of activations, told apart by `source`."""

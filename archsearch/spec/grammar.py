@@ -37,7 +37,9 @@ class SAEBase(SpecModel):
     target_l0: float | None = Field(
         None, gt=0, description="Effective L0 to reach: sets the gates' counts, or has a controller steer the penalties (latents per row)."
     )
-    outputs: dict[str, str] | None = Field(None, description="Signal that reconstructs each target; unset: the last block, for `x`.")
+    outputs: dict[str, str] | None = Field(
+        None, description="Signal that reconstructs each target, which is one of the inputs; unset: the last block, for a single input."
+    )
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,10 @@ def grammar(slots: Mapping[str, Mapping[str, type[BlockSpec]]], defaults: Mappin
     fields = {
         "scale": single("input", "Scaling applied to inputs and targets before the graph, and undone after it."),
         "graph": (graph, ...),
-        "losses": (losses, Field({}, description="Terms of the loss; `reconstruction` is added where no term bears that label.")),
+        "losses": (
+            losses,
+            Field({}, description="Terms of the loss; `reconstruction` is added where no term bears that label, for each target."),
+        ),
         "init": single("init", "Initialisation of the whole SAE."),
         "revival": (_union(slots["revival"]) | None, Field(None, description="What is done about dead latents during the run.")),
         "controller": (_union(slots["controller"]) | None, Field(None, description="What moves the strength of penalties during the run.")),

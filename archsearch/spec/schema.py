@@ -71,14 +71,16 @@ class _Opener:
         """Returns the whole schema, the SAE itself a definition called `name`."""
         graph, losses = self._root["properties"]["graph"], self._root["properties"]["losses"]
         self._root["properties"]["graph"] = {"$ref": "#/$defs/Graph"}
-        self._root["properties"]["losses"] = {**losses, "additionalProperties": {"$ref": "#/$defs/Loss"}}
+        # In a space null holds the place of what a variant may put there.
+        entry = _or_null if self._holes else dict
+        self._root["properties"]["losses"] = {**losses, "additionalProperties": entry({"$ref": "#/$defs/Loss"})}
         for definition in self._definitions.values():
             if "graph" in definition.get("properties", {}):
                 definition["properties"]["graph"] = {"$ref": "#/$defs/Graph"}
         opened = {key: self._object(definition) for key, definition in self._definitions.items()}
         opened["Block"] = self._open(graph["additionalProperties"], repeat=True)
         opened["Loss"] = self._open(losses["additionalProperties"])
-        opened["Graph"] = {**graph, "additionalProperties": {"$ref": "#/$defs/Block"}}
+        opened["Graph"] = {**graph, "additionalProperties": entry({"$ref": "#/$defs/Block"})}
         root = self._object(self._root)
         if self._holes:
             root.pop("required", None)  # a variant may give it

@@ -235,8 +235,8 @@ class Space(SpecModel):
         return next(iter(named or found), None)
 
     @staticmethod
-    def _requested(filled: Filled, others: list[str]) -> str | None:
-        if others:
+    def _requested(filled: Filled, found: list[str]) -> str | None:
+        if others := [name for name in found if name != TARGET]:
             what = f"the sweep goes over L0 itself, so that {', '.join(others)} cannot be a hole: give it a number"
             raise InvalidInput([Problem(f"{what}, or sweep over it instead (`sweep: 4`)", "study.sweep")])
         return TARGET if TARGET in filled.params else None
@@ -332,8 +332,8 @@ def _there(parameter: Parameter, parameters: Mapping[str, Parameter]) -> dict[st
 
 
 def sparsity_holes(filled: Filled, fields: Mapping[str, str]) -> list[str]:
-    """Returns the names of the holes at a sparsity setting, sorted."""
-    found = []
+    """Returns the names of the holes at a sparsity setting, sorted; an L0 to be reached is one."""
+    found = [TARGET] if TARGET in filled.params else []
     for name, path in filled.path_of.items():
         block = _at(filled.document, path[:-1])
         kind = block.get("kind") if isinstance(block, dict) else None

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from archsearch.blocks._splice import Splice
 from archsearch.errors import DataError
 from archsearch.spec.seeds import seed_of
 
@@ -28,6 +29,10 @@ class Batches:
         """Returns the batch of a step (counted from 0), by input name."""
         index = self.indices(step)
         return {name: values[index].to(self.dtype) for name, values in self.rows.items()}
+
+    def take(self, step: int) -> tuple[dict[str, Float[Tensor, "batch model"]], Splice | None]:
+        """Returns the batch of a step, and its splice where rows come with their windows."""
+        return self.at(step), None
 
     def indices(self, step: int) -> Tensor:
         """Returns the row numbers of a step's batch."""

@@ -66,8 +66,9 @@ def steps_of(member: Member, steps: int) -> None:
     for _ in range(steps):
         progress = torch.tensor(member.step / member.total_steps, **numbers)
         noise = noise_of(member.sae, training.seed, member.step, training.batch, **numbers)
+        rows, splice = member.batches.take(member.step)
         with computing(member.precision, device):
-            loss, terms, state = member.sae(member.batches.at(member.step), progress, noise, rules.schedule(progress))
+            loss, terms, state = member.sae(rows, progress, noise, rules.schedule(progress), splice)
         gradients = torch.autograd.grad(loss, leaves, materialize_grads=True)
         count = torch.tensor(float(member.step + 1), **numbers)
         update(rules, parameters, dict(zip(parameters, gradients)), member.moments, count, progress)

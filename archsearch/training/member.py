@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from archsearch.activations.model_windows import ModelWindows
 from archsearch.assembler.build import Assembly, assemble
 from archsearch.assembler.sae import SAE
-from archsearch.errors import DataError
+from archsearch.assembler.splices import no_model, points_of, spliced_nodes
+from archsearch.errors import DataError, InvalidInput
 from archsearch.spec.seeds import seed_of
 from archsearch.training.batches import Batches
 from archsearch.training.update import Moments
 from archsearch.training.view import view
+from archsearch.training.window_batches import WindowBatches
 
 Rows = dict[str, Tensor]
 
@@ -70,14 +74,25 @@ class Member:
 
 
 def start(
-    spec: Any, train: Rows, calibrate: Rows, *, device: str | torch.device = "cpu", precision: str = "float32", blocks: Any = None
+    spec: Any,
+    train: Rows,
+    calibrate: Rows,
+    *,
+    device: str | torch.device = "cpu",
+    precision: str = "float32",
+    blocks: Any = None,
+    windows: Callable[[], ModelWindows | None] | None = None,
 ) -> Member:
     """Assembles and initialises one SAE on its data.
+
+    `windows` opens the windows of the train split with their model, where activations have one (`Activations.windows`); it is called only
+    for an SAE that is trained through the model.
 
     Shapes: `train` and `calibrate` hold [rows, model] by input name, in the spec's order of inputs.
 
     Raises:
         AssemblyError: the spec's parts do not fit together.
+        InvalidInput: the SAE is trained through a language model, and there is none, or a batch holds no whole windows.
         DataError: the activations do not fit the spec.
     """
     widths = {values.shape[-1] for values in train.values()}
@@ -87,9 +102,20 @@ def start(
     assembly = assemble(spec, model=widths.pop(), device=device, dtype=dtype, blocks=blocks)
     assembly.sae.fit_scales({name: values.to(device=device, dtype=torch.float32) for name, values in calibrate.items()})
     training = spec.training
-    batches = Batches(train, training.batch, training.data_seed, dtype)
+    batches = _batches(assembly, train, dtype, windows)
     moments = {name: assembly.optimizer.moments(value.detach()) for name, value in assembly.sae.named_parameters()}
     member = Member(assembly, batches, precision, moments, calibrate)
     generator = torch.Generator().manual_seed(seed_of("init", training.seed))
-    assembly.init.apply_to(view(member), generator)
+    assembly.init.start(view(member), generator)
     return member
+
+
+def _batches(assembly: Assembly, train: Rows, dtype: torch.dtype, windows: Callable[[], ModelWindows | None] | None) -> Batches:
+    """Returns batches of rows, or of windows where a block is handed a splice."""
+    training, graph = assembly.spec.training, assembly.graph
+    if not spliced_nodes(graph):
+        return Batches(train, training.batch, training.data_seed, dtype)
+    opened = windows() if windows is not None else None
+    if opened is None:
+        raise InvalidInput([*no_model(graph)])
+    return WindowBatches(train, training.batch, training.data_seed, dtype, opened, tuple(graph.outputs), points_of(graph))

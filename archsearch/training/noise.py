@@ -12,7 +12,7 @@ from archsearch.spec.seeds import seed_of
 def noise_of(sae: SAE, seed: int, step: int, rows: int, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
     """Returns the noise of one step of one member, by name; empty for an SAE that takes none.
 
-    Shapes: each [rows, latent], uniform on [0, 1). Drawn on `device`: another kind of device draws other numbers.
+    Shapes: each [rows, latent] or [latent], uniform on [0, 1). Drawn on `device`: another kind of device draws other numbers.
     """
     drawn = {}
     for place, (name, shape) in enumerate(sae.noise(rows).items()):

@@ -15,7 +15,9 @@ from archsearch.assembler.sae import SAE
 from archsearch.training.looped import computing
 from archsearch.training.member import Member
 from archsearch.training.noise import noise_of
+from archsearch.training.together import Together
 from archsearch.training.update import Rules, update
+from archsearch.training.window_batches import WindowBatches
 
 Tensors = dict[str, Tensor]
 
@@ -49,6 +51,7 @@ class _Stack:
         self.members = members
         self.first = members[0]
         self.program = _widest(members)
+        self.together: Together | None = None
         self.parameters = _stack([dict(member.sae.named_parameters()) for member in members])
         self.buffers = _stack([dict(member.sae.named_buffers()) for member in members])
         self.moments = {
@@ -72,14 +75,16 @@ class _Stack:
         sample = next(iter(data.values()))
         count = len(self.members)
         seeds = {member.batches.seed for member in self.members}
-        step_of = vmap(self._one, in_dims=(0, 0, None if len(seeds) == 1 else 0, 0, 0, 0))
+        own = None if len(seeds) == 1 else 0
+        step_of = vmap(self._one, in_dims=(0, 0, own, 0, 0, 0, own))
         terms: dict[str, Tensor] = {}
         for step in range(self.first.step, self.first.step + steps):
             progress = sample.new_full((count,), step / self.first.total_steps)
             rate = self.rules.schedule(progress)
+            batch, splices = self._batch(step, shared=len(seeds) == 1)
             with computing(self.first.precision, sample.device):
-                batch, noise = self._batch(step, shared=len(seeds) == 1), self._noise(step, sample)
-                losses, terms, state = step_of({**leaves, **fixed}, self.buffers, batch, progress, noise, rate)
+                noise = self._noise(step, sample)
+                losses, terms, state = step_of({**leaves, **fixed}, self.buffers, batch, progress, noise, rate, splices)
             gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
             number = sample.new_full((count,), float(step + 1))
             update(self.rules, data, dict(zip(data, gradients)), self.moments, number, progress)
@@ -88,19 +93,27 @@ class _Stack:
                     self.buffers[name].copy_(value)
         self._write_back(steps, terms)
 
-    def _one(self, parameters: Tensors, buffers: Tensors, inputs: Tensors, progress: Tensor, noise: Tensors, rate: Tensor) -> Any:
-        return functional_call(self.program, (parameters, buffers), (inputs, progress, noise, rate))
+    def _one(
+        self, parameters: Tensors, buffers: Tensors, inputs: Tensors, progress: Tensor, noise: Tensors, rate: Tensor, splices: Tensors
+    ) -> Any:
+        splice = self.together.one(splices) if self.together is not None else None
+        return functional_call(self.program, (parameters, buffers), (inputs, progress, noise, rate, splice))
 
     def _noise(self, step: int, sample: Tensor) -> Tensors:
         numbers = {"dtype": sample.dtype, "device": sample.device}
         drawn = [noise_of(m.sae, m.assembly.spec.training.seed, step, m.batches.batch, **numbers) for m in self.members]
         return {name: torch.stack([one[name] for one in drawn]) for name in drawn[0]}
 
-    def _batch(self, step: int, shared: bool) -> dict[str, Tensor]:
+    def _batch(self, step: int, shared: bool) -> tuple[Tensors, Tensors]:
+        """Returns the rows of a step and what splices are made of, with a member axis unless they are `shared` by all."""
+        windows = [member.batches for member in self.members if isinstance(member.batches, WindowBatches)]
+        if windows:
+            self.together = Together(windows, step, shared)
+            return self.together.rows, self.together.tensors
         if shared:
-            return self.first.batches.at(step)
+            return self.first.batches.at(step), {}
         batches = [member.batches.at(step) for member in self.members]
-        return {name: torch.stack([batch[name] for batch in batches]) for name in batches[0]}
+        return {name: torch.stack([batch[name] for batch in batches]) for name in batches[0]}, {}
 
     @torch.no_grad()
     def _write_back(self, steps: int, terms: dict[str, Tensor]) -> None:

@@ -10,8 +10,9 @@ from torch import Generator, Tensor
 
 from archsearch.assembler.graph import Dictionary, Graph
 from archsearch.assembler.sae import SAE
+from archsearch.blocks.decoders._base import Decoder
 from archsearch.blocks.signals import PARAMETERS, Signal
-from archsearch.blocks.views import DictionaryView, LatentParameter, SAEView
+from archsearch.blocks.views import DictionaryView, Fitting, LatentParameter, Rows, SAEView
 
 if TYPE_CHECKING:
     from archsearch.training.member import Member
@@ -44,7 +45,17 @@ def view(member: Member) -> SAEView:
         return torch.stack([(rows[target] - value).square().sum(-1) for target, value in outputs.items()]).sum(0)
 
     run_rows = member.total_steps * member.batches.batch
-    return SAEView(dictionaries, biases, free, run_rows, sample, signals, row_loss)
+    return SAEView(dictionaries, biases, free, run_rows, sample, signals, row_loss, _fittings(graph, sae))
+
+
+def _fittings(graph: Graph, sae: SAE) -> list[Fitting]:
+    """Returns the decoders that start from data, each with the target it rebuilds."""
+    found = []
+    for label, node in graph.nodes.items():
+        block = sae.block(label)
+        if isinstance(block, Decoder) and (rows := block.rows_to_fit(node.spec)):
+            found.append(Fitting(next(iter((*graph.targets.get(label, ()), *graph.outputs))), rows, block.fit))
+    return found
 
 
 def _undrawn(sae: SAE) -> set[str]:
@@ -59,27 +70,34 @@ def _pointers(dictionaries: list[DictionaryView]) -> set[int]:
 def _dictionary(member: Member, dictionary: Dictionary) -> DictionaryView:
     graph, sae = member.sae.graph, member.sae
     own: list[LatentParameter] = []
+    made: list[Rows] = []
     unit = False
     sources = _encoder_sources(graph, dictionary)
     for label in (*dictionary.path, *dictionary.decoders):
         block, node = sae.block(label), graph.nodes[label]
         signals = block.shared(node.spec)
         source = node.wires[node.main][0].signal
+        for name, type in signals.items():
+            if type is Signal.DICTIONARY and name not in block.axes and f"{label}.{name}" not in graph.aliases:
+                hooks = frozenset(graph.targets.get(label, ()))
+                made.append(Rows(_target_source(graph, label, sources), hooks, partial(getattr, block, name)))
         for name, axes in block.axes.items():
             if axes[0] != "latent":
                 continue
             type = signals.get(name)
             role = type.value if type is Signal.DICTIONARY or type is Signal.WEIGHT else ""
+            hooks = frozenset(_inputs_behind(graph, source) if role else ())
             if role == Signal.DICTIONARY:
-                source = _target_source(graph, label, sources)
+                source, hooks = _target_source(graph, label, sources), frozenset(graph.targets.get(label, ()))
                 unit = unit or bool(getattr(block, "unit_norm", False))
             full = f"blocks.{label.replace('.', '_')}.{name}"
             value: Tensor = getattr(block, name).data
             drawn = name not in block.undrawn
             moments = member.moments.get(full, {})
             restart = partial(member.assembly.optimizer.restart, moments)
-            own.append(LatentParameter(full, value, moments, restart, role, source, block.fills[name], drawn))
-    return DictionaryView(dictionary.name, own, sae.idle_of(dictionary.name), unit)
+            own.append(LatentParameter(full, value, moments, restart, role, source, block.fills[name], drawn, hooks))
+    reads = frozenset(name for source in sources for name in _inputs_behind(graph, source))
+    return DictionaryView(dictionary.name, own, sae.idle_of(dictionary.name), unit, reads, made)
 
 
 def _encoder_sources(graph: Graph, dictionary: Dictionary) -> list[str]:
@@ -90,11 +108,10 @@ def _encoder_sources(graph: Graph, dictionary: Dictionary) -> list[str]:
 
 
 def _target_source(graph: Graph, decoder: str, sources: list[str]) -> str:
-    """A decoder of one target among several takes its directions from what the encoder of that input reads, any other from the first's."""
-    target = next((target for target, signal in graph.outputs.items() if signal.rsplit(".", 1)[0] == decoder), "")
-    if len(graph.outputs) > 1 and target:
-        return next((source for source in sources if target in _inputs_behind(graph, source)), target)
-    return sources[0] if sources else next(iter(graph.outputs))
+    """A decoder takes its directions from what an encoder of the hook point it rebuilds reads, else from that hook point itself."""
+    targets = graph.targets.get(decoder, ())
+    same = (source for target in targets for source in sources if target in _inputs_behind(graph, source))
+    return next(same, next(iter((*targets, *sources, *graph.outputs))))
 
 
 def _inputs_behind(graph: Graph, signal: str) -> set[str]:
@@ -121,6 +138,6 @@ def _biases(member: Member) -> list[tuple[str, Tensor]]:
         block = sae.block(label)
         for name, type in block.shared(graph.nodes[label].spec).items():
             if type is Signal.BIAS and name in block.axes:
-                target = next((t for t, s in graph.outputs.items() if s.rsplit(".", 1)[0] == label), next(iter(graph.outputs)))
+                target = next(iter((*graph.targets.get(label, ()), *graph.outputs)))
                 found.append((target, getattr(block, name).data))
     return found

@@ -126,6 +126,17 @@ def test_splice_replaces_every_hook(tiny: Path, documents: Path, tmp_path: Path)
     assert abs(early.recovered - 1) < abs(late.recovered - 1)
 
 
+def test_a_hook_point_that_is_only_read_is_left_alone(tiny: Path, documents: Path, tmp_path: Path):
+    """A later hook point read and left alone, or no hook point at all: the model computes the same."""
+    read, other = ("blocks.0.hook_out", HOOK), ("blocks.0.hook_out",)
+    both, one = (open_activations(spec_for(tiny, documents, {"hook": hooks}), cache=tmp_path).splicer() for hooks in (read, other))
+    found = both.cross_entropy(lambda rows: {read[0]: 0.5 * rows[read[0]]})
+    alone = one.cross_entropy(lambda rows: {"x": 0.5 * rows["x"]})
+    assert found.spliced == pytest.approx(alone.spliced, rel=1e-5) and found.clean != found.spliced
+    assert found.zero_ablated == pytest.approx(alone.zero_ablated, rel=1e-5)
+    assert found.mean_ablated == pytest.approx(alone.mean_ablated, rel=1e-5) and found.mean_ablated != both.mean_ablated
+
+
 @pytest.mark.parametrize(
     ("made", "said"),
     [

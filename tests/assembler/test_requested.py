@@ -8,6 +8,7 @@ import pytest
 
 from archsearch.assembler.build import assemble
 from archsearch.assembler.parse import parse
+from archsearch.assembler.reach import l0_range
 from archsearch.assembler.requested import check_written
 from archsearch.assembler.resolved import resolved
 from archsearch.blocks.catalogue import catalogue
@@ -210,3 +211,83 @@ def test_two_l0s_asked_for_by_the_same_user_are_refused_and_both_named(more: dic
 )
 def test_one_l0_however_often_it_is_said_is_no_contradiction(document: Any):
     check_written(document, catalogue())
+
+
+# A first gate, whose code only makes another gate's pre-activations.
+
+
+def unrolled(first: Any, gate: Any, **more: Any) -> dict[str, Any]:
+    refine = {"kind": "refine", "from": "encoder"}
+    return {"encoder": "linear_encoder", "first": first, "refine": refine, "gate": gate, "decoder": "linear_decoder", **more}
+
+
+def of(graph: dict[str, Any], *labels: str) -> list[Any]:
+    return [graph[label]["k"] if isinstance(graph[label], dict) else graph[label].k for label in labels]
+
+
+@pytest.mark.parametrize("first", ["topk", {"kind": "batch_topk", "k": 40}], ids=str)
+def test_a_first_gate_takes_no_share_and_is_given_the_whole_count(first: Any):
+    assert of(sae(unrolled(first, {"kind": "batch_topk", "k": 8})).graph, "first", "gate") == [12, 12]
+
+
+def test_a_count_behind_a_gate_of_another_kind_is_given_to_that_gate_alone():
+    assert sae(unrolled("relu", "topk")).graph["gate"].k == 12
+
+
+def test_a_first_gate_before_one_that_is_steered_is_given_the_whole_l0():
+    spec = sae(unrolled("topk", "relu"), losses={"sparsity": "l1"})
+    assert (spec.graph["first"].k, spec.controller.l0) == (12, 12)
+
+
+def test_the_rank_past_the_codes_is_taken_off_the_first_gate_too():
+    skip = {"skip": {"kind": "linear_map", "from": "x", "bottleneck": 4}, "output": {"kind": "add", "from": ["decoder", "skip"]}}
+    assert of(sae(unrolled("topk", "topk", **skip)).graph, "first", "gate") == [8, 8]
+    spec = sae(unrolled("topk", "relu", **skip), losses={"sparsity": "l1"})
+    assert (spec.graph["first"].k, spec.controller.l0) == (8, 12)
+
+
+def test_of_two_stages_each_first_gate_follows_its_own():
+    def stage(k: int) -> dict[str, Any]:
+        return {"kind": "sae", "width": 32, "graph": unrolled({"kind": "topk", "k": 32}, {"kind": "topk", "k": k})}
+
+    rest = {"kind": "subtract", "from": ["x", "one.reconstruction"]}
+    graph = {
+        "one": stage(4),
+        "rest": rest,
+        "two": stage(8),
+        "output": {"kind": "add", "from": ["one.reconstruction", "two.reconstruction"]},
+    }
+    spec = sae(graph)
+    assert [of(spec.graph[label].graph, "first", "gate") for label in ("one", "two")] == [[4, 4], [8, 8]]
+
+
+def test_two_first_gates_in_a_row_follow_the_last():
+    graph = unrolled("topk", "topk")
+    again = {"second": {"kind": "topk", "k": 5}, "refine_again": {"kind": "refine", "from": "refine"}}
+    graph = {**dict(list(graph.items())[:3]), **again, **dict(list(graph.items())[3:])}
+    assert of(sae(graph).graph, "first", "second", "gate") == [12, 12, 12]
+
+
+def test_more_than_the_gate_that_speaks_could_keep_is_refused():
+    with pytest.raises(InvalidInput, match=r"at most the number of latents \(64\); got 65"):
+        sae(unrolled("topk", "topk"), target_l0=65)
+
+
+def test_a_gate_that_is_no_count_is_refused_for_what_it_is_behind_a_first_gate_too():
+    with pytest.raises(InvalidInput, match=r"graph\.gate\.k: .*whole number"):
+        sae(unrolled("topk", {"kind": "topk", "k": "many"}))
+
+
+def test_what_is_wrong_with_the_wires_is_said_before_what_a_first_gate_keeps():
+    spec = sae(unrolled("relu", {"kind": "topk", "k": 32}), losses={"sparsity": "l0"})
+    with pytest.raises(AssemblyError, match="needs a signal of type active"):
+        assemble(spec, model=8)
+
+
+def test_what_is_trained_with_a_first_gate_has_the_l0_asked_for_and_settings_tell_it():
+    document = {"width": 64, "graph": unrolled("batch_topk", "topk"), "training": TRAINING, "target_l0": 12}
+    spec = parse(document)
+    assert l0_range(spec, catalogue(), 0) == (12, 12)
+    member = start(spec, data(), data(), precision="float64")
+    train([member], Looped())
+    assert evaluate(member.sae, data()).l0 == pytest.approx(12, abs=0.5)

@@ -152,7 +152,9 @@ def test_saying_what_is_read_anyway_changes_nothing():
 def test_two_decoders_with_the_same_borrowed_rows_leave_a_choice():
     graph = {**TIED, "other": decoder(dictionary="encoder.weight"), "output": {"kind": "add", "from": ["decoder", "other"]}}
     with pytest.raises(AssemblyError, match=r"losses\.term: port 'dictionary' could read any of .* say which"):
-        build(graph, {"term": {"kind": "l1", "norm": "dictionary"}})
+        build(graph, {"term": {"kind": "aux_k", "dead_after_frac": 0.2}})
+    penalty = build(graph, {"term": {"kind": "l1", "norm": "dictionary"}}).graph.nodes["losses/term"].wires["dictionary"]
+    assert [wire.signal for wire in penalty] == ["decoder.dictionary", "other.dictionary"], "a penalty counts both"
 
 
 # Of several dictionaries, a block's own.

@@ -123,7 +123,7 @@ class Sketch:
 
     def drawn(self, seed: int) -> Drawn:
         """Draws the whole spec."""
-        topology = self.rng.choice([name for name, _ in self.topologies()])
+        topology = "unrolled" if self.star in self.kinds("op", _between) else self.rng.choice([name for name, _ in self.topologies()])
         width, self.steps = self.rng.choice([8, 12]), self.rng.choice([2, 4, 20, 20, 20, 20, 20])
         document: Document = {"width": width, **dict(self.topologies())[topology](width)}
         inputs = document.get("inputs", ["x"])
@@ -145,6 +145,7 @@ class Sketch:
             ("sum of encoders", self.summed),
             ("two stages", self.two_stages),
             ("skip", self.skip),
+            ("unrolled", self.unrolled),
             ("tied", lambda width: {"graph": self.chain(width, tied=True)}),
             ("two dictionaries", self.two_dictionaries),
             ("crosscoder", self.crosscoder),
@@ -214,6 +215,17 @@ class Sketch:
         graph = self.chain(width)
         self.put(graph, "skip", self.pick("op", _unary), width, source="x")
         self.put(graph, "output", self.pick("op", _joining), width, source=["decoder", "skip"])
+        return {"graph": graph}
+
+    def unrolled(self, width: int) -> Document:
+        graph: Document = {}
+        encoder = self.put(graph, "encoder", self.pick("encoder"), width)
+        self.put(graph, "first_gate", self.pick("gate", _one_pre), width)
+        rows = dict([("weight", name) for name, type in encoder.signals() if type is Signal.WEIGHT and self.chance(0.5)][:1])
+        self.put(graph, "between", self.pick("op", _between), width, source={"pre": "encoder", **rows})
+        gate = self.put(graph, "gate", self.pick("gate", _one_pre), width)
+        decoder = self.put(graph, "decoder", self.pick("decoder"), width)
+        self.voices.append(Voice(gate, "between", [decoder]))
         return {"graph": graph}
 
     def two_dictionaries(self, width: int) -> Document:
@@ -369,6 +381,15 @@ def _in_space(block: type[Any]) -> bool:
 
 def _two_pre(block: type[Any]) -> bool:
     return sum(port.types == (Signal.PRE,) for port in block.inputs.values()) > 1
+
+
+def _one_pre(block: type[Any]) -> bool:
+    return next(iter(block.inputs.values())).types == (Signal.PRE,)
+
+
+def _between(block: type[Any]) -> bool:
+    """An op that makes pre-activations of others and of a code."""
+    return {(Signal.PRE,), (Signal.CODE,)} <= {port.types for port in block.inputs.values()} and Signal.PRE in block.outputs.values()
 
 
 def _has(type: Signal) -> Callable[[Any], bool]:

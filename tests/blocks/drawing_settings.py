@@ -15,7 +15,8 @@ from archsearch.assembler.build import Assembly, assemble
 from archsearch.assembler.parse import parse
 from archsearch.blocks._block import Block
 from archsearch.blocks.catalogue import Catalogue, catalogue
-from archsearch.errors import InvalidInput
+from archsearch.blocks.signals import Info, Sizes
+from archsearch.errors import AssemblyError, InvalidInput
 from archsearch.spec.block import BlockSpec
 from tests.blocks.harness import Example, example
 
@@ -40,15 +41,32 @@ class Settings:
     def of(self, block: type[Block], careful: bool = True) -> Document:
         """Returns settings of a block; careful ones pass its own validation, others may not."""
         own = {name: one for name, one in block.Spec.model_fields.items() if name not in WIRING}
+        # Settings that act in an SAE made for them are refused in most others.
+        rare = {name for name, two in examples(block.kind()).fields.items() if two.sae is not None}
         for bold in (0.6, 0.5, 0.35, 0.25, 0.15, 0.1):
             found = self._from_example(block.kind()) if self.rng.random() < 0.2 else {}
             for name, one in own.items():
                 share = 1.0 if one.is_required() else max(bold, 0.8) if _grows(one) or self.over_at_once(name, one.default) else bold
+                share = min(share, 0.1) if name in rare else share
                 if name not in found and self.rng.random() < share:
                     found[name] = self.value(name, one.annotation, one.metadata, one.default)
-            if not careful or valid(block, found) is not None:
+            if not careful or self.fits(block, found):
                 return found
         return dict(examples(block.kind()).settings)
+
+    def fits(self, block: type[Block], settings: Document) -> bool:
+        """Tells whether a block takes settings, and so many latents with them."""
+        spec = valid(block, settings)
+        if spec is None or block.slot not in ("encoder", "gate", "level"):
+            return spec is not None
+        ports = block.ports(spec)  # pyright: ignore[reportAttributeAccessIssue]
+        wired = {name: (Info(port.types[0], self.width),) for name, port in ports.items() if not port.optional}
+        try:
+            block.produces(spec, Sizes(MODEL, self.width, wired))  # pyright: ignore[reportAttributeAccessIssue]
+            block(spec, Sizes(MODEL, self.width, wired))  # pyright: ignore[reportCallIssue]
+        except AssemblyError:
+            return False
+        return True
 
     def over_at_once(self, name: str, default: Any) -> bool:
         """Tells whether a share of the run is less than a step of it."""

@@ -23,6 +23,7 @@ from archsearch.blocks.signals import Given, Info, Port, Signal, Sizes
 from archsearch.training.loop import train
 from archsearch.training.looped import Looped
 from archsearch.training.member import Member, start
+from tests.blocks.toy_model import toy_splice, toy_windows
 
 ROWS, MODEL, LATENT, LEVELS = 6, 5, 8, 3
 
@@ -92,7 +93,7 @@ def example(kind: str) -> Example:
 
 @dataclass
 class Set:
-    """A block with tensors for every port, and for what the executor hands it in training (among `ports`, named in `given`)."""
+    """A block with tensors for every port, and with what the executor hands it in training (among `ports`, named in `given`)."""
 
     block: StepBlock
     settings: dict[str, Any]
@@ -107,16 +108,28 @@ class Set:
         return {**dict(self.block.named_parameters()), **{name: getattr(self.block, name) for name in self.block.states}}
 
     def differentiable(self) -> dict[str, Tensor]:
-        found = {name: value for name, value in flat(self.ports).items() if value.is_floating_point()}
+        found = {name: value for name, value in tensors(self.ports).items() if value.is_floating_point()}
         return {**{name: value for name, value in found.items() if value.requires_grad}, **dict(self.block.named_parameters())}
 
 
-def flat(ports: dict[str, Any]) -> dict[str, Tensor]:
+def flat(ports: dict[str, Any]) -> dict[str, Any]:
     """Returns ports by name, those that take several as `name.0`, `name.1`."""
     found = {}
     for name, value in ports.items():
         found |= {f"{name}.{i}": one for i, one in enumerate(value)} if isinstance(value, list) else {name: value}
     return found
+
+
+def tensors(ports: dict[str, Any]) -> dict[str, Tensor]:
+    """Returns flat ports that are tensors; what a block may be handed besides is the same for everybody."""
+    return {name: value for name, value in flat(ports).items() if isinstance(value, Tensor)}
+
+
+def converted(value: Any, dtype: torch.dtype) -> Any:
+    """Returns a port's tensor, or each of its list, in another number format; what is no tensor as it is."""
+    if isinstance(value, list):
+        return [converted(one, dtype) for one in value]
+    return value.to(dtype) if isinstance(value, Tensor) else value
 
 
 def make(kind: str, case: Case, *, seed: int = 0, nasty: bool = False, device: str = "cpu", **more: Any) -> Set:
@@ -144,15 +157,18 @@ def make(kind: str, case: Case, *, seed: int = 0, nasty: bool = False, device: s
     if device != "meta":
         randomise(block, generator)
     given = cls.given(spec)
-    ports |= {name: _hand(what, generator).to(device) for name, what in given.items()}
+    ports |= {name: _hand(what, generator, ports, device) for name, what in given.items()}
     return Set(block, {**spec.model_dump()}, ports, produced, tuple(given))
 
 
-def _hand(what: Given, generator: torch.Generator) -> Tensor:
+def _hand(what: Given, generator: torch.Generator, ports: dict[str, Any], device: str) -> Any:
     dtype = torch.get_default_dtype()
     if what is Given.PROGRESS:
-        return torch.tensor(0.3, dtype=dtype)
-    return torch.rand(ROWS, LATENT, generator=generator, dtype=torch.float64).to(dtype)
+        return torch.tensor(0.3, dtype=dtype, device=device)
+    if what is Given.SPLICE:
+        return toy_splice(len(next(iter(ports.values()))), ROWS, MODEL, device)
+    shape = (LATENT,) if what is Given.LATENT_UNIFORM else (ROWS, LATENT)
+    return torch.rand(shape, generator=generator, dtype=torch.float64).to(device, dtype)
 
 
 @torch.no_grad()
@@ -199,11 +215,14 @@ def _draw(type: Signal, levels: int, generator: torch.Generator, nasty: bool) ->
 
 
 def arrays(values: Mapping[str, Any]) -> Arrays:
-    """Returns tensors as numpy arrays, lists of them as lists."""
-    return {
-        name: [one.detach().double().numpy().copy() for one in value] if isinstance(value, list) else value.detach().double().numpy().copy()
-        for name, value in values.items()
-    }
+    """Returns tensors as numpy arrays, lists of them as lists, and what is no tensor as it is."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(one) for one in value]
+        return value.detach().double().numpy().copy() if isinstance(value, Tensor) else value
+
+    return {name: plain(value) for name, value in values.items()}
 
 
 def upstream(out: dict[str, Tensor], names: list[str], seed: int = 1) -> dict[str, Tensor]:
@@ -281,7 +300,7 @@ def grown(document: dict[str, Any], precision: str = "float64", executor: Any = 
     """Trains an SAE for its whole run."""
     spec = parse(document)
     rows = data(tuple(spec.inputs))
-    member = start(spec, rows, rows, precision=precision)
+    member = start(spec, rows, rows, precision=precision, windows=toy_windows(rows))
     train([member], executor or Looped())
     return member
 

@@ -14,10 +14,28 @@ from torch.func import functional_call, vmap
 from archsearch.assembler.build import wire
 from archsearch.assembler.parse import parse
 from archsearch.blocks.catalogue import catalogue
-from archsearch.blocks.signals import PARAMETERS, Signal, Sizes
+from archsearch.blocks.signals import PARAMETERS, Signal
 from archsearch.spec.block import LossSpec
 from tests.blocks import harness
-from tests.blocks.harness import LATENT, MODEL, ROWS, STEP_SLOTS, Case, Set, Two, arrays, example, flat, kinds, make, place, same, trace
+from tests.blocks.harness import (
+    LATENT,
+    MODEL,
+    ROWS,
+    STEP_SLOTS,
+    Case,
+    Set,
+    Two,
+    arrays,
+    converted,
+    example,
+    flat,
+    kinds,
+    make,
+    place,
+    same,
+    tensors,
+    trace,
+)
 
 STEP = [kind for kind in kinds(*STEP_SLOTS) if kind != "sae"]
 """Blocks of the step; a nested graph is laid out in place and computes nothing."""
@@ -26,12 +44,8 @@ CASES = [pytest.param(kind, case, id=f"{kind}-{index}") for kind in STEP for ind
 
 
 def _is_summed(kind: str, case: Case) -> bool:
-    """Tells whether a block adds something up to a term of the loss: it is one, or gives one beside its code."""
-    block = catalogue()[kind]
-    if block.slot != "gate":
-        return block.slot == "loss"
-    spec = block.Spec.model_validate({"kind": kind, **example(kind).settings, **case.settings})
-    return any(info.type is Signal.LOSS for info in block.produces(spec, Sizes(MODEL, LATENT)).values())
+    """Tells whether a block adds something up to a term of the loss: it is one, or gives one beside what it is for."""
+    return any(info.type is Signal.LOSS for info in make(kind, case, device="meta").produced.values())
 
 
 @pytest.fixture(autouse=True)
@@ -177,10 +191,13 @@ def test_stacked_equals_alone(kind: str, case: Case):
         setattr(program, name, max(getattr(member.block, name) for member in members))
     parameters = _stack([dict(member.block.named_parameters()) for member in members])
     buffers = _stack([dict(member.block.named_buffers()) for member in members])
-    ports = {name: torch.stack([flat(member.ports)[name] for member in members]) for name in flat(members[0].ports)}
+    ports = {name: torch.stack([flat(member.ports)[name] for member in members]) for name in tensors(members[0].ports)}
 
     def one(parameters: dict, buffers: dict, ports: dict) -> dict:
-        given = {name: [ports[f"{name}.{i}"] for i in range(2)] if f"{name}.0" in ports else ports.get(name) for name in members[0].ports}
+        given = {
+            name: [ports[f"{name}.{i}"] for i in range(2)] if f"{name}.0" in ports else ports.get(name, value)
+            for name, value in members[0].ports.items()
+        }
         return functional_call(program, (parameters, buffers), kwargs=given)
 
     together = vmap(one)(parameters, buffers, ports)
@@ -223,8 +240,8 @@ def test_what_comes_in_sixteen_bits_is_added_up_in_more(kind: str, case: Case, m
     if "idle" in made.ports:
         made.ports["idle"] = made.ports["idle"].repeat(1024 // len(made.ports["idle"]))
     signals = {name for name, rule in ports.items() if not {*rule.types} & {*PARAMETERS, Signal.IDLE}}
-    given = {name: value.bfloat16() if name in signals else value for name, value in made.ports.items()}
-    exact = copy.deepcopy(made.block).double()(**{name: value.double() for name, value in given.items()})
+    given = {name: converted(value, torch.bfloat16) if name in signals else value for name, value in made.ports.items()}
+    exact = copy.deepcopy(made.block).double()(**{name: converted(value, torch.float64) for name, value in given.items()})
     with torch.autocast("cpu", torch.bfloat16):
         short = made.block(**given)
     for name, info in made.produced.items():

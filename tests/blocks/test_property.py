@@ -37,6 +37,7 @@ from archsearch.training.stacked import Stacked
 from tests.blocks.drawing import Drawn, draw
 from tests.blocks.drawing_settings import MODEL, Document, sibling
 from tests.blocks.harness import data, kinds
+from tests.blocks.toy_model import toy_windows
 
 Rows = dict[str, Tensor]
 FAST, CHUNK, CHUNKS = 160, 400, 10
@@ -128,7 +129,7 @@ def _tamed(document: Document) -> Document:
 def _started(document: Document, rows: Rows, blocks: Catalogue) -> Member:
     # Rows held out are others than those trained on: a threshold taken from a row would tie with it while no parameter has moved yet.
     held_out = {name: 1.01 * values for name, values in rows.items()}
-    return start(parse(document, blocks), rows, held_out, precision="float64", blocks=blocks)
+    return start(parse(document, blocks), rows, held_out, precision="float64", blocks=blocks, windows=toy_windows(rows))
 
 
 def _refused_with_a_sentence(error: InvalidInput, document: Document) -> None:
@@ -166,7 +167,8 @@ def _gradients(member: Member) -> dict[str, Tensor | None]:
     training, parameters = member.assembly.spec.training, member.parameters()
     sample = next(iter(parameters.values()))
     noise = noise_of(member.sae, training.seed, 0, training.batch, sample.dtype, sample.device)
-    loss, terms, _ = member.sae(member.batches.at(0), torch.zeros((), dtype=sample.dtype), noise)
+    rows, splice = member.batches.take(0)
+    loss, terms, _ = member.sae(rows, torch.zeros((), dtype=sample.dtype), noise, splice=splice)
     assert loss.isfinite(), {name: float(value.detach()) for name, value in terms.items()}
     found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
     return dict(zip(parameters, found))

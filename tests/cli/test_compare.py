@@ -126,7 +126,7 @@ REFUSED = {
 def test_what_is_no_comparison_is_refused(name: str, specs: Path, run: Run) -> None:
     (specs / "copy.yaml").write_text(POOR)
     (specs / "wrong.yaml").write_text(POOR.replace("topk", "topkk"))
-    (specs / "inputs.yaml").write_text(POOR + "inputs: [left]\n")
+    (specs / "inputs.yaml").write_text(POOR + "inputs: [left, x]\n")
     arguments, message = REFUSED[name]
     told = run("compare", *COMMON, *arguments)
     assert told.code == 2 and message in told.err

@@ -13,7 +13,7 @@ from dictionary_learning.training import get_norm_factor
 from sae_lens.evals import ExplainedVarianceCalculator
 
 from archsearch.assembler.parse import parse
-from archsearch.blocks.inits.transposed import geometric_median
+from archsearch.blocks.inits._transposing import geometric_median
 from archsearch.evaluation.metrics import evaluate
 from archsearch.training.member import start
 from tests.peers import dl

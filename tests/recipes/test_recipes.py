@@ -13,20 +13,31 @@ from tests.blocks.harness import data
 
 PUBLISHED = [
     "abs_topk",
+    "archetypal_topk",
     "batch_topk",
+    "crosscoder_l1",
     "feature_choice",
     "gated",
     "gated_ri_l1",
     "groupmax",
+    "h_sae",
+    "hierarchical_topk",
     "jumprelu",
     "jumprelu_tanh",
+    "kron_topk",
+    "lista_batch_topk",
+    "matching_pursuit",
     "matryoshka_batch_topk",
+    "matryoshka_random",
+    "ort_sae",
     "prolu",
     "relu_l1",
     "relu_l1_april",
     "relu_p_annealed",
     "relu_sqrt",
+    "switch",
     "topk",
+    "transcoder_topk",
 ]
 
 
@@ -39,10 +50,11 @@ def test_a_recipe_assembles_and_trains(name: str):
     document = recipe(name)
     document["width"] = 64
     document["training"] |= {"tokens": 16 * 1500, "batch": 16}
-    member = start(parse(document), data(), data())
+    rows = data(tuple(document.get("inputs", ["x"])))
+    member = start(parse(document), rows, rows)
     train([member], Looped(), until_frac=2 / 1500)
     assert member.step == 2 and member.failure is None
-    assert evaluate(member.sae, data()).fvu > 0
+    assert evaluate(member.sae, rows).fvu > 0
 
 
 def test_each_call_gives_a_copy_of_its_own():

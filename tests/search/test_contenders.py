@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
+from archsearch.assembler.build import assemble
+from archsearch.assembler.parse import parse
+from archsearch.assembler.resolved import resolved
 from archsearch.errors import StudyError
+from archsearch.recipes import recipe
 from archsearch.search.contenders import asked, contenders_of, fresh_seeds, reseeded
 from archsearch.search.records import StudyRecord, TrialRecord
 from tests.reporting.conftest import study, trial
@@ -152,3 +156,8 @@ def test_at_another_width_nested_saes_keep_their_share_and_counts_stay() -> None
 )
 def test_the_l0_asked_for_is_read_from_whatever_holds_it(changes: dict[str, Any], l0: float | None) -> None:
     assert asked({**gate("relu"), **changes}) == l0
+
+
+def test_a_gate_that_only_makes_another_ones_pre_activations_adds_nothing_to_the_l0_asked_for() -> None:
+    spec = resolved(assemble(parse(recipe("lista_batch_topk")), model=8, device="meta"))
+    assert asked(spec) == spec["graph"]["gate"]["k"] == spec["graph"]["first"]["k"]

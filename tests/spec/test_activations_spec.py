@@ -8,7 +8,15 @@ import sys
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from archsearch.spec.activations import ActivationsSpec, BundledSource, FileSource, ModelSource, SyntheticSource
+from archsearch.spec.activations import (
+    ActivationsSpec,
+    BundledSource,
+    DictionarySource,
+    FileSource,
+    Hierarchy,
+    ModelSource,
+    SyntheticSource,
+)
 
 ADAPTER = TypeAdapter(ActivationsSpec)
 SPECS = [
@@ -18,6 +26,15 @@ SPECS = [
     {"source": "file", "path": "a.npy"},
     {"source": "file", "paths": {"train": "a", "calibrate": "b", "validate": "c", "test": "d"}, "hook": "h"},
     {"source": "synthetic", "features": 8, "model": 4, "active": 2},
+    {
+        "source": "synthetic",
+        "features": 8,
+        "model": 4,
+        "active": 1,
+        "decay": 0.5,
+        "hierarchy": {"parents": 2, "children": 2, "child_on": 0.5, "exclusive": True, "child_scale": 0.5},
+    },
+    {"source": "dictionary", "folder": "trained/topk", "held_out": True},
 ]
 
 
@@ -48,6 +65,10 @@ def test_round_trip(spec: dict):
         ({"source": "file", "path": "a", "hook": ["h", "h"]}, "named once"),
         ({"source": "synthetic", "features": 4, "model": 4, "active": 5}, "at most `features`"),
         ({"source": "synthetic", "features": 4, "model": 4, "active": 0}, "active"),
+        ({"source": "synthetic", "features": 4, "model": 4, "active": 1, "decay": -1}, "decay"),
+        ({"source": "synthetic", "features": 4, "model": 4, "active": 1, "hierarchy": {"parents": 1, "children": 1}}, "child_on"),
+        ({"source": "dictionary"}, "folder"),
+        ({"source": "dictionary", "folder": ""}, "folder"),
     ],
 )
 def test_refusals(spec: dict, said: str):
@@ -61,7 +82,7 @@ def test_hooks_are_always_a_tuple():
     assert FileSource(source="file", path="a").hooks == ()
 
 
-@pytest.mark.parametrize("kind", [BundledSource, ModelSource, FileSource, SyntheticSource])
+@pytest.mark.parametrize("kind", [BundledSource, ModelSource, FileSource, SyntheticSource, Hierarchy, DictionarySource])
 def test_every_field_is_described(kind: type):
     assert [name for name, field in kind.model_fields.items() if name != "source" and not field.description] == []
 

@@ -13,5 +13,6 @@ class Encoder(StepBlock, abstract=True):
     """
 
     slot = "encoder"
+    plain_kind = "linear_encoder"
     inputs = {"x": Port(SPACE)}
     outputs = {"pre": Signal.PRE}

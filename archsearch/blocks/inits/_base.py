@@ -14,6 +14,15 @@ class Init(Block, abstract=True):
     slot = "init"
     default_kind = "transposed"
 
+    def start(self, sae: SAEView, generator: Generator) -> None:
+        """Shows data to the blocks that ask for some, then gives the weights (in place)."""
+        if sae.fittings:
+            # The same rows for all, so that latent i of a crosscoder starts from one row at every hook point.
+            rows = sae.sample(max(fitting.rows for fitting in sae.fittings), generator)
+            for fitting in sae.fittings:
+                fitting.fit(rows[fitting.source][: fitting.rows])
+        self.apply_to(sae, generator)
+
     def apply_to(self, sae: SAEView, generator: Generator) -> None:
-        """Writes the parameters of `sae` in place."""
+        """Writes the parameters of `sae` in place, those that a fit has set apart."""
         raise NotImplementedError  # abstract

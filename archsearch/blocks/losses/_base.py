@@ -14,6 +14,7 @@ class Loss(StepBlock, abstract=True):
     """
 
     slot = "loss"
+    plain_kind = "squared_error"
     outputs = {"loss": Signal.LOSS}
 
     def __init__(self, spec: LossSpec):

@@ -51,6 +51,6 @@ class Elastic(Loss):
         return cls.inputs if spec.squares == "dictionary" else {"code": cls.inputs["code"]}
 
     def forward(self, code: Float[Tensor, "*batch latent"], dictionary: Float[Tensor, "latent model"] | None = None) -> Out:
-        absolute = sizes_of(code, None).sum(-1).mean()
+        absolute = sizes_of(code).sum(-1).mean()
         squares = wide(code).square().sum(-1).mean() if dictionary is None else dictionary.square().mean(-1).sum()
         return Out(loss=(1 - self.square_share) * absolute + self.square_share * squares)

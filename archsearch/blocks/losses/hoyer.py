@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
-from archsearch.blocks.losses._penalty import Penalty, PenaltySpec, sizes_of
+from archsearch.blocks.losses._penalty import Penalty, PenaltySpec, Rows
 from archsearch.blocks.signals import Sizes
 from archsearch.spec.block import Field, Paper
 
@@ -42,8 +42,8 @@ class Hoyer(Penalty):
         super().__init__(spec, sizes)
         self.score = spec.form == "score"
 
-    def forward(self, code: Float[Tensor, "*batch latent"], dictionary: Float[Tensor, "latent model"] | None = None) -> Out:
-        size = sizes_of(code, dictionary)
+    def forward(self, code: Float[Tensor, "*batch latent"], dictionary: Rows | None = None) -> Out:
+        size = self.sizes(code, dictionary)
         squares = size.square().sum(-1)
         on = squares > 0
         ratio = size.sum(-1) / torch.where(on, squares, 1.0).sqrt()

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
-from archsearch.blocks.losses._penalty import Penalty, PenaltySpec, sizes_of
+from archsearch.blocks.losses._penalty import Penalty, PenaltySpec, Rows
 from archsearch.spec.block import Paper
 
 
@@ -29,5 +29,5 @@ class L1(Penalty):
         title="Circuits updates, April 2024", url="https://transformer-circuits.pub/2024/april-update", where="training SAEs: the loss"
     )
 
-    def forward(self, code: Float[Tensor, "*batch latent"], dictionary: Float[Tensor, "latent model"] | None = None) -> Out:
-        return Out(loss=sizes_of(code, dictionary).sum(-1).mean())
+    def forward(self, code: Float[Tensor, "*batch latent"], dictionary: Rows | None = None) -> Out:
+        return Out(loss=self.sizes(code, dictionary).sum(-1).mean())

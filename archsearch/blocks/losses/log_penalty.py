@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
-from archsearch.blocks.losses._penalty import Penalty, PenaltySpec, sizes_of
+from archsearch.blocks.losses._penalty import Penalty, PenaltySpec, Rows
 from archsearch.blocks.signals import Sizes
 from archsearch.spec.block import Field, Paper
 
@@ -34,5 +34,5 @@ class LogPenalty(Penalty):
         super().__init__(spec, sizes)
         self.setting("eps", float(spec.eps))
 
-    def forward(self, code: Float[Tensor, "*batch latent"], dictionary: Float[Tensor, "latent model"] | None = None) -> Out:
-        return Out(loss=(sizes_of(code, dictionary) / self.eps).log1p().sum(-1).mean())
+    def forward(self, code: Float[Tensor, "*batch latent"], dictionary: Rows | None = None) -> Out:
+        return Out(loss=(self.sizes(code, dictionary) / self.eps).log1p().sum(-1).mean())

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
-from archsearch.blocks.losses._penalty import Penalty, PenaltySpec, power, sizes_of
+from archsearch.blocks.losses._penalty import Penalty, PenaltySpec, Rows, power
 from archsearch.blocks.signals import Sizes
 from archsearch.spec.block import Field, Paper
 
@@ -39,6 +39,6 @@ class Lp(Penalty):
         self.setting("p", float(spec.p))
         self.outer = spec.power == "outer"
 
-    def forward(self, code: Float[Tensor, "*batch latent"], dictionary: Float[Tensor, "latent model"] | None = None) -> Out:
-        total = power(sizes_of(code, dictionary), self.p).sum(-1)
+    def forward(self, code: Float[Tensor, "*batch latent"], dictionary: Rows | None = None) -> Out:
+        total = power(self.sizes(code, dictionary), self.p).sum(-1)
         return Out(loss=(power(total, 1 / self.p) if self.outer else total).mean())

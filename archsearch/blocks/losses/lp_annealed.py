@@ -10,7 +10,7 @@ from pydantic import model_validator
 from torch import Tensor
 
 from archsearch.blocks._block import Out
-from archsearch.blocks.losses._penalty import Penalty, PenaltySpec, power, sizes_of
+from archsearch.blocks.losses._penalty import Penalty, PenaltySpec, Rows, power
 from archsearch.blocks.signals import Given, Sizes
 from archsearch.spec.block import Field, Paper
 
@@ -78,11 +78,11 @@ class LpAnnealed(Penalty):
     def forward(
         self,
         code: Float[Tensor, "*batch latent"],
-        dictionary: Float[Tensor, "latent model"] | None = None,
+        dictionary: Rows | None = None,
         *,
         progress: Float[Tensor, ""],
     ) -> Out:
-        size = sizes_of(code, dictionary)
+        size = self.sizes(code, dictionary)
         now = self._penalty(size, self._exponent(self.changes - 1))
         then = self._penalty(size.detach(), self._exponent(self.changes))
         started = self.changes >= 1
@@ -92,8 +92,8 @@ class LpAnnealed(Penalty):
         alpha = torch.where(reached & started, self.alpha * _ratio(queue), self.alpha)
         return Out(loss=self.alpha * now, changes=self.changes + reached, alpha=alpha, queue=queue)
 
-    def infer(self, code: Float[Tensor, "*batch latent"], dictionary: Float[Tensor, "latent model"] | None = None) -> Out:
-        return Out(loss=self.alpha * self._penalty(sizes_of(code, dictionary), self._exponent(self.changes - 1)))
+    def infer(self, code: Float[Tensor, "*batch latent"], dictionary: Rows | None = None) -> Out:
+        return Out(loss=self.alpha * self._penalty(self.sizes(code, dictionary), self._exponent(self.changes - 1)))
 
     def _exponent(self, number: Tensor) -> Tensor:
         """Returns the exponent of a number from 0 to `updates - 1`; numbers outside are taken to the nearest."""

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
-from archsearch.blocks.losses._penalty import Penalty, PenaltySpec, sizes_of
+from archsearch.blocks.losses._penalty import Penalty, PenaltySpec, Rows
 from archsearch.blocks.signals import Sizes
 from archsearch.spec.block import Field, Paper
 
@@ -36,6 +36,6 @@ class ReweightedL1(Penalty):
         super().__init__(spec, sizes)
         self.setting("eps", float(spec.eps))
 
-    def forward(self, code: Float[Tensor, "*batch latent"], dictionary: Float[Tensor, "latent model"] | None = None) -> Out:
-        size = sizes_of(code, dictionary)
+    def forward(self, code: Float[Tensor, "*batch latent"], dictionary: Rows | None = None) -> Out:
+        size = self.sizes(code, dictionary)
         return Out(loss=(size / (size.detach() + self.eps)).sum(-1).mean())

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
-from archsearch.blocks.losses._penalty import Penalty, PenaltySpec, sizes_of
+from archsearch.blocks.losses._penalty import Penalty, PenaltySpec, Rows
 from archsearch.blocks.signals import Sizes
 from archsearch.spec.block import Field, Paper
 
@@ -35,6 +35,6 @@ class TanhFrequency(Penalty):
         self.setting("c", float(spec.c))
         self.setting("w0", float(spec.w0))
 
-    def forward(self, code: Float[Tensor, "*level batch latent"], dictionary: Float[Tensor, "latent model"] | None = None) -> Out:
-        frequency = (self.c * sizes_of(code, dictionary)).tanh().mean(-2)
+    def forward(self, code: Float[Tensor, "*level batch latent"], dictionary: Rows | None = None) -> Out:
+        frequency = (self.c * self.sizes(code, dictionary)).tanh().mean(-2)
         return Out(loss=(frequency * (1 + frequency / self.w0)).sum(-1).mean())

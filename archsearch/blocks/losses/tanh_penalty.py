@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
-from archsearch.blocks.losses._penalty import Penalty, PenaltySpec, sizes_of
+from archsearch.blocks.losses._penalty import Penalty, PenaltySpec, Rows
 from archsearch.blocks.signals import Sizes
 from archsearch.spec.block import Field, Paper
 
@@ -37,5 +37,5 @@ class TanhPenalty(Penalty):
         super().__init__(spec, sizes)
         self.setting("c", float(spec.c))
 
-    def forward(self, code: Float[Tensor, "*batch latent"], dictionary: Float[Tensor, "latent model"] | None = None) -> Out:
-        return Out(loss=(self.c * sizes_of(code, dictionary)).tanh().sum(-1).mean())
+    def forward(self, code: Float[Tensor, "*batch latent"], dictionary: Rows | None = None) -> Out:
+        return Out(loss=(self.c * self.sizes(code, dictionary)).tanh().sum(-1).mean())

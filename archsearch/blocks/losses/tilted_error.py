@@ -10,12 +10,12 @@ from torch import Tensor
 
 from archsearch.blocks._block import Out
 from archsearch.blocks._sums import wide
-from archsearch.blocks.losses._base import Loss
+from archsearch.blocks.losses._levels import Levelled, LevelledSpec
 from archsearch.blocks.signals import SPACE, Port, Sizes
-from archsearch.spec.block import Field, LossSpec, Paper
+from archsearch.spec.block import Field, Paper
 
 
-class TiltedError(Loss):
+class TiltedError(Levelled):
     """Squared error of the reconstruction in which rows that are rebuilt badly count more.
 
     With `l_b = |x_b - x_hat_b|^2` and tilt t: `form: weights` is `sum_b v_b l_b`, `v = softmax_b(t l_b / mean l)`, the weights taken as
@@ -23,7 +23,7 @@ class TiltedError(Loss):
     `softmax_b(t l_b)`; t is in units of 1 / l. Where t is 0 both are `squared_error`.
 
     It takes the place of the reconstruction loss under its label: `losses: {reconstruction: {kind: tilted_error}}`. A reconstruction
-    with a level axis gives one tilted error per level; `levels` says how they are put together.
+    with a level axis gives one tilted error per level; its settings say what each counts and trains, as those of `squared_error`.
 
     Gradient: as said; in `weights` none flows through `v`.
 
@@ -31,27 +31,24 @@ class TiltedError(Loss):
     (claude-auto-research-synthsaebench).
     """
 
-    class Spec(LossSpec):
+    class Spec(LevelledSpec):
         kind: Literal["tilted_error"] = "tilted_error"
         tilt: float = Field(
             0.002, ge=0, allow_inf_nan=False, description="Tilt t, at least 0; no unit with form: weights, else in units of 1 / loss."
         )
         form: Literal["weights", "log_mean_exp"] = Field("weights", description="Weights held constant, or the paper's soft maximum.")
-        levels: Literal["sum", "mean"] = Field("sum", description="How the errors of several levels are put together.")
 
     paper = Paper(title="Tilted empirical risk minimization", url="https://arxiv.org/abs/2007.01162", where="the TERM objective")
     inputs = {"reconstruction": Port(SPACE, default="output", levels=True), "target": Port(SPACE, default="target")}
 
     def __init__(self, spec: Spec, sizes: Sizes):
-        super().__init__(spec)
+        super().__init__(spec, sizes)
         self.setting("tilt", float(spec.tilt))
         self.weighted = spec.form == "weights"
-        levels = max((info.levels for info in sizes.inputs.get("reconstruction", ())), default=0)
-        self.share = 1.0 if spec.levels == "mean" else float(max(levels, 1))
 
     def forward(self, reconstruction: Float[Tensor, "*level batch model"], target: Float[Tensor, "batch model"]) -> Out:
-        error = wide(target - reconstruction).square().sum(-1)
-        return Out(loss=(self._by_weights(error) if self.weighted else self._log_mean_exp(error)).mean() * self.share)
+        error = wide(target - self.seen(reconstruction)).square().sum(-1)
+        return Out(loss=self.together(self._by_weights(error) if self.weighted else self._log_mean_exp(error)))
 
     def _by_weights(self, error: Float[Tensor, "*level batch"]) -> Float[Tensor, "*level"]:
         constant = error.detach()

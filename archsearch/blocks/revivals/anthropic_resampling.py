@@ -95,7 +95,7 @@ class AnthropicResampling(Revival):
             elif parameter.role == "weight":
                 alive = parameter.value[~dead].norm(dim=-1)
                 parameter.value[dead] = direction * (self.scale * (alive.mean() if len(alive) else 1.0))
-            elif parameter.value.dim() == 1:
+            elif parameter.value.dim() == 1 or not parameter.drawn:
                 parameter.value[dead] = parameter.fill
             parameter.restart(dead)
         dictionary.idle[dead] = 0

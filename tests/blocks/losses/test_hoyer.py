@@ -9,12 +9,12 @@ import torch
 from archsearch.blocks.losses.hoyer import Hoyer
 from archsearch.blocks.signals import Sizes
 from tests.blocks.harness import LEVELS, Case, Example, Two
-from tests.blocks.losses.test_l1 import _free, sizes_of
+from tests.blocks.losses.test_l1 import JOINED, _free, norms_of, norms_slope, sizes_of
 
 
 def reference(settings, ports, tensors):
     found = []
-    for row in sizes_of(ports):
+    for row in sizes_of(settings, ports):
         if not any(row):
             found.append(0.0)
             continue
@@ -27,7 +27,7 @@ def reference_grad(settings, ports, tensors, above):
     """The quotient rule at every entry; at zero the slope of |f| is taken for one (finite differences would cross that kink)."""
     code, norms = ports["code"], np.ones(ports["code"].shape[-1])
     if "dictionary" in ports:
-        norms = np.array([math.sqrt(sum(v * v for v in row)) for row in ports["dictionary"]])
+        norms = norms_of(settings, ports["dictionary"])
     by_size, by_norm = np.zeros_like(code), np.zeros_like(norms)
     for place in np.ndindex(code.shape[:-1]):
         row = np.abs(code[place]) * norms
@@ -39,13 +39,18 @@ def reference_grad(settings, ports, tensors, above):
     scale = above["loss"] / np.prod(code.shape[:-1]) / (math.sqrt(code.shape[-1]) - 1 if settings["form"] == "score" else 1.0)
     found = {"code": scale * by_size}
     if "dictionary" in ports:
-        found["dictionary"] = scale * (by_norm / norms)[:, None] * ports["dictionary"]
+        found |= norms_slope(settings, ports["dictionary"], scale * by_norm)
     return found
 
 
 EXAMPLE = Example(
-    cases=(Case(), Case({"form": "score"}), Case({"norm": "dictionary"}), Case({"form": "score", "norm": "dictionary"}, levels=LEVELS)),
-    fields={"form": Two("ratio", "score"), "norm": Two("plain", "dictionary")},
+    cases=(
+        Case(),
+        Case({"form": "score"}),
+        Case({"norm": "dictionary", "dictionaries": "concatenated"}),
+        Case({"form": "score", "norm": "dictionary"}, levels=LEVELS),
+    ),
+    fields={"form": Two("ratio", "score"), "norm": Two("plain", "dictionary"), "dictionaries": JOINED},
     reference=reference,
     reference_grad=reference_grad,
     sae=_free,

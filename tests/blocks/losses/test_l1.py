@@ -7,19 +7,57 @@ import torch
 from archsearch.assembler.build import assemble
 from archsearch.assembler.parse import parse
 from archsearch.blocks.losses.l1 import L1
-from archsearch.blocks.signals import Sizes
+from archsearch.blocks.signals import Info, Signal, Sizes
+from archsearch.errors import AssemblyError, InvalidInput
 from tests.blocks.harness import LEVELS, Case, Example, Two, base
 
 
-def sizes_of(ports):
-    """Returns `|f_i|` of every row of every level, times `|d_i|` where there is a dictionary."""
+def norms_of(settings, dictionaries):
+    """Returns `|d_i|` over all dictionaries: the sum of the norms, or the root of the summed squares of all entries."""
+    squares = [[sum(v * v for v in row) for row in rows] for rows in dictionaries]
+    joined = settings["dictionaries"] == "concatenated"
+    return np.array([sum(of) ** 0.5 if joined else sum(one**0.5 for one in of) for of in zip(*squares, strict=True)])
+
+
+def sizes_of(settings, ports):
+    """Returns `|f_i|` of every row of every level, times `|d_i|` where there are dictionaries."""
     code = ports["code"].reshape(-1, ports["code"].shape[-1])
-    norms = [sum(v * v for v in row) ** 0.5 for row in ports["dictionary"]] if "dictionary" in ports else [1.0] * code.shape[1]
+    norms = norms_of(settings, ports["dictionary"]) if "dictionary" in ports else [1.0] * code.shape[1]
     return [[abs(f) * n for f, n in zip(row, norms)] for row in code]
 
 
+def norms_slope(settings, dictionaries, above):
+    """Returns the gradient of each dictionary, given that of `|d_i|`."""
+    own = [np.array([sum(v * v for v in row) ** 0.5 for row in rows]) for rows in dictionaries]
+    joined = norms_of(settings, dictionaries) if settings["dictionaries"] == "concatenated" else None
+    return {
+        f"dictionary.{i}": (above / (norms if joined is None else joined))[:, None] * rows
+        for i, (norms, rows) in enumerate(zip(own, dictionaries, strict=True))
+    }
+
+
 def reference(settings, ports, tensors):
-    return {"loss": np.mean([sum(row) for row in sizes_of(ports)])}
+    return {"loss": np.mean([sum(row) for row in sizes_of(settings, ports)])}
+
+
+def two_hooks(spec):
+    """Returns a crosscoder: two decoders read one code."""
+    document = base()
+    document["inputs"] = ["a", "b"]
+    document["graph"] = {
+        "one": {"kind": "linear_encoder", "from": "a"},
+        "two": {"kind": "linear_encoder", "bias": False, "from": "b"},
+        "both": {"kind": "add", "from": ["one", "two"]},
+        "gate": "relu",
+        "to_a": {"kind": "linear_decoder", "norm": "free", "from": "gate"},
+        "to_b": {"kind": "linear_decoder", "norm": "free", "from": "gate"},
+    }
+    document["outputs"] = {"a": "to_a", "b": "to_b"}
+    document["losses"]["sparsity"] = spec
+    return document
+
+
+JOINED = Two("sum", "concatenated", {"norm": "dictionary"}, two_hooks)
 
 
 def _free(spec):
@@ -30,8 +68,8 @@ def _free(spec):
 
 
 EXAMPLE = Example(
-    cases=(Case(), Case({"norm": "dictionary"}), Case({"norm": "dictionary"}, levels=LEVELS)),
-    fields={"norm": Two("plain", "dictionary")},
+    cases=(Case(), Case({"norm": "dictionary", "dictionaries": "concatenated"}), Case({"norm": "dictionary"}, levels=LEVELS)),
+    fields={"norm": Two("plain", "dictionary"), "dictionaries": JOINED},
     reference=reference,
     sae=_free,
 )
@@ -43,7 +81,22 @@ def test_absolute_values_add_up_and_rows_are_averaged():
 
 def test_a_dictionary_row_twice_as_long_counts_twice():
     loss = L1(L1.Spec(norm="dictionary"), Sizes(2, 1))
-    assert loss(torch.tensor([[1.0]]), torch.tensor([[0.0, 2.0]]))["loss"] == 2.0
+    assert loss(torch.tensor([[1.0]]), [torch.tensor([[0.0, 2.0]])])["loss"] == 2.0
+
+
+def test_norms_of_two_dictionaries_add_up_or_are_those_of_rows_side_by_side():
+    """Norms 3 and 4: 7 together, 5 side by side."""
+    rows, two = [torch.tensor([[0.0, 3.0]]), torch.tensor([[4.0, 0.0]])], (Info(Signal.DICTIONARY, 2),) * 2
+    for joined, norm in (("sum", 7.0), ("concatenated", 5.0)):
+        loss = L1(L1.Spec(norm="dictionary", dictionaries=joined), Sizes(2, 1, {"dictionary": two}))
+        assert loss(torch.tensor([[2.0]]), rows)["loss"] == 2 * norm
+
+
+def test_a_single_dictionary_has_nothing_beside_it():
+    with pytest.raises(AssemblyError, match="`dictionaries: concatenated` cannot act on one dictionary"):
+        assemble(parse(_free({"kind": "l1", "norm": "dictionary", "dictionaries": "concatenated"})), model=6)
+    with pytest.raises(InvalidInput, match="dictionaries: 'concatenated' cannot act with norm: plain"):
+        parse(two_hooks({"kind": "l1", "dictionaries": "concatenated"}))
 
 
 @pytest.mark.parametrize("frozen", [False, True])

@@ -9,17 +9,17 @@ import torch
 from archsearch.blocks.losses.log_penalty import LogPenalty
 from archsearch.blocks.signals import Sizes
 from tests.blocks.harness import LEVELS, Case, Example, Two
-from tests.blocks.losses.test_l1 import _free, sizes_of
+from tests.blocks.losses.test_l1 import JOINED, _free, sizes_of
 
 
 def reference(settings, ports, tensors):
     eps = settings["eps"]
-    return {"loss": np.mean([sum(math.log(f + eps) - math.log(eps) for f in row) for row in sizes_of(ports)])}
+    return {"loss": np.mean([sum(math.log(f + eps) - math.log(eps) for f in row) for row in sizes_of(settings, ports)])}
 
 
 EXAMPLE = Example(
-    cases=(Case(), Case({"eps": 2.0, "norm": "dictionary"}), Case(levels=LEVELS)),
-    fields={"eps": Two(0.1, 1.0), "norm": Two("plain", "dictionary")},
+    cases=(Case(), Case({"eps": 2.0, "norm": "dictionary", "dictionaries": "concatenated"}), Case(levels=LEVELS)),
+    fields={"eps": Two(0.1, 1.0), "norm": Two("plain", "dictionary"), "dictionaries": JOINED},
     reference=reference,
     sae=_free,
 )

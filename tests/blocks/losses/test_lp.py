@@ -7,12 +7,12 @@ import torch
 from archsearch.blocks.losses.lp import Lp
 from archsearch.blocks.signals import Sizes
 from tests.blocks.harness import LEVELS, Case, Example, Two
-from tests.blocks.losses.test_l1 import _free, sizes_of
+from tests.blocks.losses.test_l1 import JOINED, _free, sizes_of
 
 
 def reference(settings, ports, tensors):
     p = settings["p"]
-    totals = [sum(f**p for f in row if f != 0) for row in sizes_of(ports)]
+    totals = [sum(f**p for f in row if f != 0) for row in sizes_of(settings, ports)]
     return {"loss": np.mean([total ** (1 / p) if total > 0 else 0.0 for total in totals] if settings["power"] == "outer" else totals)}
 
 
@@ -20,10 +20,10 @@ EXAMPLE = Example(
     cases=(
         Case(),
         Case({"p": 0.7, "power": "outer"}),
-        Case({"norm": "dictionary"}, levels=LEVELS),
+        Case({"norm": "dictionary", "dictionaries": "concatenated"}, levels=LEVELS),
         Case({"p": 2.0, "power": "outer", "norm": "dictionary"}),
     ),
-    fields={"p": Two(0.5, 0.8), "power": Two("inner", "outer"), "norm": Two("plain", "dictionary")},
+    fields={"p": Two(0.5, 0.8), "power": Two("inner", "outer"), "norm": Two("plain", "dictionary"), "dictionaries": JOINED},
     reference=reference,
     sae=_free,
 )

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from archsearch.blocks.losses.lp_annealed import LpAnnealed
 from archsearch.blocks.signals import Sizes
 from tests.blocks.harness import LEVELS, Case, Example, Two
-from tests.blocks.losses.test_l1 import _free, sizes_of
+from tests.blocks.losses.test_l1 import JOINED, _free, sizes_of
 
 
 def _penalty(settings, rows, p):
@@ -23,7 +23,7 @@ def _exponent(settings, number):
 
 def reference(settings, ports, tensors):
     changes, alpha, queue = float(tensors["changes"]), float(tensors["alpha"]), [tuple(pair) for pair in tensors["queue"]]
-    rows = sizes_of(ports)
+    rows = sizes_of(settings, ports)
     now, then = (_penalty(settings, rows, _exponent(settings, number)) for number in (changes - 1, changes))
     loss = alpha * now
     if changes >= 1:
@@ -47,6 +47,7 @@ EXAMPLE = Example(
     fields={
         "power": Two("inner", "outer"),
         "norm": Two("plain", "dictionary"),
+        "dictionaries": JOINED,
         "p_start": Two(1.0, 0.8),
         "p_end": Two(0.2, 0.4),
         "start_frac": Two(0.125, 0.5),

@@ -10,17 +10,24 @@ from archsearch.assembler.parse import parse
 from archsearch.blocks.losses.pre_act import PreAct
 from archsearch.blocks.signals import Sizes
 from tests.blocks.harness import Case, Example, Two, base
+from tests.blocks.losses.test_l1 import norms_of, two_hooks
 
 
 def reference(settings, ports, tensors):
     pre, idle = ports["pre"], ports.get("idle")
-    norms = [sum(v * v for v in row) ** 0.5 for row in ports["dictionary"]]
+    norms = norms_of(settings, ports["dictionary"])
     after = 0.05 if settings["dead_after_frac"] is None else settings["dead_after_frac"]
     total = 0.0
     for (_, i), h in np.ndenumerate(pre):
         if idle is None or idle[i] >= after:
             total += max(ports.get("threshold", np.zeros_like(norms))[i] - h, 0.0) * norms[i]
     return {"loss": total / len(pre)}
+
+
+def _two(spec):
+    document = two_hooks(spec)
+    document["graph"]["gate"] = {"kind": "jumprelu", "threshold": 1.5}
+    return document
 
 
 def _sae(spec):
@@ -36,10 +43,15 @@ EXAMPLE = Example(
     cases=(
         Case(),
         Case(wired=("threshold",)),
+        Case({"dictionaries": "concatenated"}, wired=("threshold",)),
         Case({"latents": "dead", "dead_after_frac": 0.2}, wired=("threshold",)),
         Case({"latents": "dead"}),
     ),
-    fields={"latents": Two("all", "dead"), "dead_after_frac": Two(0.2, 0.9, {"latents": "dead"})},
+    fields={
+        "latents": Two("all", "dead"),
+        "dictionaries": Two("sum", "concatenated", sae=_two),
+        "dead_after_frac": Two(0.2, 0.9, {"latents": "dead"}),
+    },
     reference=reference,
     sae=_sae,
 )
@@ -49,15 +61,15 @@ PRE, ROWS = torch.tensor([[0.5, -1.0], [2.0, 0.0]]), torch.tensor([[1.0, 0.0], [
 
 def test_what_lies_below_the_threshold_counts_with_the_row_s_norm():
     loss = PreAct(PreAct.Spec(), Sizes(2, 2))
-    assert loss(PRE, ROWS)["loss"] == (1 * 2) / 2
-    assert loss(PRE, ROWS, torch.tensor([1.0, 1.0]))["loss"] == (0.5 * 1 + 2 * 2 + 1 * 2) / 2
+    assert loss(PRE, [ROWS])["loss"] == (1 * 2) / 2
+    assert loss(PRE, [ROWS], torch.tensor([1.0, 1.0]))["loss"] == (0.5 * 1 + 2 * 2 + 1 * 2) / 2
 
 
 def test_living_latents_are_left_alone_where_only_dead_ones_count():
     loss = PreAct(PreAct.Spec(latents="dead", dead_after_frac=0.5), Sizes(2, 2))
     theta = torch.tensor([1.0, 1.0])
-    assert loss(PRE, ROWS, theta, torch.tensor([0.5, 0.4]))["loss"] == 0.5 / 2
-    assert loss(PRE, ROWS, theta, torch.tensor([0.0, 0.0]))["loss"] == 0
+    assert loss(PRE, [ROWS], theta, torch.tensor([0.5, 0.4]))["loss"] == 0.5 / 2
+    assert loss(PRE, [ROWS], theta, torch.tensor([0.0, 0.0]))["loss"] == 0
 
 
 @pytest.mark.parametrize(("detach", "felt"), [(False, True), (True, False)])

@@ -7,28 +7,28 @@ from archsearch.blocks.losses.log_penalty import LogPenalty
 from archsearch.blocks.losses.reweighted_l1 import ReweightedL1
 from archsearch.blocks.signals import Sizes
 from tests.blocks.harness import LEVELS, Case, Example, Two
-from tests.blocks.losses.test_l1 import _free, sizes_of
+from tests.blocks.losses.test_l1 import JOINED, _free, norms_of, norms_slope, sizes_of
 
 
 def reference(settings, ports, tensors):
-    return {"loss": np.mean([sum(f / (f + settings["eps"]) for f in row) for row in sizes_of(ports)])}
+    return {"loss": np.mean([sum(f / (f + settings["eps"]) for f in row) for row in sizes_of(settings, ports)])}
 
 
 def reference_grad(settings, ports, tensors, above):
     """Each weight is a constant: 1 / (size + eps) times the slope of the size."""
-    code, rows = ports["code"], len(sizes_of(ports))
-    norms = np.array([np.sqrt((row**2).sum()) for row in ports["dictionary"]]) if "dictionary" in ports else np.ones(code.shape[-1])
+    code, rows = ports["code"], len(sizes_of(settings, ports))
+    norms = norms_of(settings, ports["dictionary"]) if "dictionary" in ports else np.ones(code.shape[-1])
     weight = above["loss"] / rows / (np.abs(code) * norms + settings["eps"])
     found = {"code": weight * np.where(code < 0, -1, 1) * norms}
     if "dictionary" in ports:
         slope = (weight * np.abs(code)).reshape(-1, code.shape[-1]).sum(0)
-        found["dictionary"] = (slope / norms)[:, None] * ports["dictionary"]
+        found |= norms_slope(settings, ports["dictionary"], slope)
     return found
 
 
 EXAMPLE = Example(
-    cases=(Case(), Case({"eps": 2.0, "norm": "dictionary"}), Case(levels=LEVELS)),
-    fields={"eps": Two(0.1, 1.0), "norm": Two("plain", "dictionary")},
+    cases=(Case(), Case({"eps": 2.0, "norm": "dictionary", "dictionaries": "concatenated"}), Case(levels=LEVELS)),
+    fields={"eps": Two(0.1, 1.0), "norm": Two("plain", "dictionary"), "dictionaries": JOINED},
     reference=reference,
     reference_grad=reference_grad,
     sae=_free,

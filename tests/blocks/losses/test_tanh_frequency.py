@@ -10,13 +10,13 @@ from archsearch.blocks.losses.tanh_frequency import TanhFrequency
 from archsearch.blocks.losses.tanh_penalty import TanhPenalty
 from archsearch.blocks.signals import Sizes
 from tests.blocks.harness import LEVELS, Case, Example, Two
-from tests.blocks.losses.test_l1 import _free, sizes_of
+from tests.blocks.losses.test_l1 import JOINED, _free, sizes_of
 
 
 def reference(settings, ports, tensors):
     levels, (rows, latents) = ports["code"].shape[:-2], ports["code"].shape[-2:]
     found = []
-    for level in np.asarray(sizes_of(ports)).reshape(-1, rows, latents):
+    for level in np.asarray(sizes_of(settings, ports)).reshape(-1, rows, latents):
         frequencies = [sum(math.tanh(settings["c"] * f) for f in column) / rows for column in level.T]
         found.append(sum(s * (1 + s / settings["w0"]) for s in frequencies))
     assert len(found) == (levels[0] if levels else 1)
@@ -24,8 +24,8 @@ def reference(settings, ports, tensors):
 
 
 EXAMPLE = Example(
-    cases=(Case(), Case({"c": 0.5, "w0": 0.3, "norm": "dictionary"}), Case(levels=LEVELS)),
-    fields={"c": Two(0.5, 4.0), "w0": Two(0.01, 0.5), "norm": Two("plain", "dictionary")},
+    cases=(Case(), Case({"c": 0.5, "w0": 0.3, "norm": "dictionary", "dictionaries": "concatenated"}), Case(levels=LEVELS)),
+    fields={"c": Two(0.5, 4.0), "w0": Two(0.01, 0.5), "norm": Two("plain", "dictionary"), "dictionaries": JOINED},
     reference=reference,
     sae=_free,
 )

@@ -9,16 +9,16 @@ import torch
 from archsearch.blocks.losses.tanh_penalty import TanhPenalty
 from archsearch.blocks.signals import Sizes
 from tests.blocks.harness import LEVELS, Case, Example, Two
-from tests.blocks.losses.test_l1 import _free, sizes_of
+from tests.blocks.losses.test_l1 import JOINED, _free, sizes_of
 
 
 def reference(settings, ports, tensors):
-    return {"loss": np.mean([sum(math.tanh(settings["c"] * f) for f in row) for row in sizes_of(ports)])}
+    return {"loss": np.mean([sum(math.tanh(settings["c"] * f) for f in row) for row in sizes_of(settings, ports)])}
 
 
 EXAMPLE = Example(
-    cases=(Case(), Case({"c": 0.5, "norm": "dictionary"}), Case(levels=LEVELS)),
-    fields={"c": Two(0.5, 4.0), "norm": Two("plain", "dictionary")},
+    cases=(Case(), Case({"c": 0.5, "norm": "dictionary", "dictionaries": "concatenated"}), Case(levels=LEVELS)),
+    fields={"c": Two(0.5, 4.0), "norm": Two("plain", "dictionary"), "dictionaries": JOINED},
     reference=reference,
     sae=_free,
 )

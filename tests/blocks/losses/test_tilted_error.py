@@ -30,7 +30,9 @@ def _errors(ports):
 
 
 def _count(settings, ports):
-    return 1 / len(_errors(ports)) if settings["levels"] == "mean" else 1.0
+    """Returns what the error of each level counts."""
+    weights = np.array(settings["level_weights"] or [1.0] * len(_errors(ports)))
+    return weights / len(weights) if settings["levels"] == "mean" else weights
 
 
 def reference(settings, ports, tensors):
@@ -42,15 +44,19 @@ def reference(settings, ports, tensors):
             found.append(np.mean(errors))
         else:
             found.append(math.log(np.mean([math.exp(settings["tilt"] * error) for error in errors])) / settings["tilt"])
-    return {"loss": sum(found) * _count(settings, ports)}
+    return {"loss": (_count(settings, ports) * found).sum()}
 
 
 def reference_grad(settings, ports, tensors, above):
     """Both forms pull at each row by its share: the weights are constants in one, and are the soft maximum's slope in the other."""
     shares = np.array([_weights(settings, errors) for errors in _errors(ports)])
     difference = ports["reconstruction"] - ports["target"]
-    pull = 2 * above["loss"] * _count(settings, ports) * shares.reshape(difference.shape[:-1])[..., None] * difference
-    return {"reconstruction": pull, "target": -pull.reshape(-1, *ports["target"].shape).sum(0)}
+    shares = shares * _count(settings, ports)[:, None]
+    pull = 2 * above["loss"] * shares.reshape(difference.shape[:-1])[..., None] * difference
+    below = pull.copy()
+    if settings["inner"] == "added":
+        below[:-2] -= pull[1:-1]
+    return {"reconstruction": below, "target": -pull.reshape(-1, *ports["target"].shape).sum(0)}
 
 
 EXAMPLE = Example(
@@ -61,8 +67,15 @@ EXAMPLE = Example(
         Case({"tilt": 0.0, "form": "log_mean_exp"}),
         Case({"tilt": 0.5}, levels=LEVELS),
         Case({"tilt": 0.2, "form": "log_mean_exp", "levels": "mean"}, levels=LEVELS),
+        Case({"tilt": 0.5, "level_weights": [0.5, 2.0, 1.0], "inner": "added"}, levels=LEVELS),
     ),
-    fields={"tilt": Two(0.0, 0.5), "form": Two("weights", "log_mean_exp"), "levels": Two("sum", "mean", sae=_levels)},
+    fields={
+        "tilt": Two(0.0, 0.5),
+        "form": Two("weights", "log_mean_exp"),
+        "levels": Two("sum", "mean", sae=_levels),
+        "level_weights": Two(None, [1.0, 1.0, 2.0], sae=_levels),
+        "inner": Two("all", "added", sae=_levels),
+    },
     reference=reference,
     reference_grad=reference_grad,
     sae=_levels,
