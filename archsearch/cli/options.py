@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,18 @@ def _natural(text: str) -> int:
     return value
 
 
+_SPANS = {"h": 1.0, "m": 1 / 60, "s": 1 / 3600}
+
+
+def _hours(text: str) -> float:
+    """Returns a span of time in hours: `2h`, `90m`, `1h30m`."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", text)
+    hours = sum(float(number) * _SPANS[unit] for number, unit in parts)
+    if not hours or "".join(map("".join, parts)) != text:
+        raise argparse.ArgumentTypeError(f"must be a span of time such as 2h, 90m or 1h30m; got {text!r}")
+    return hours
+
+
 def _machine(parser: Parser) -> None:
     parser.add_argument("--device", default="auto", help="cpu, cuda or cuda:N; auto: cuda if there is one (default: auto)")
     parser.add_argument("--executor", choices=EXECUTORS, default="auto", help="auto: stacked on cuda, looped on the cpu")
@@ -98,6 +111,8 @@ def _own(parser: Parser) -> None:
 def _study(parser: Parser) -> None:
     parser.add_argument("--space", type=Path, required=True, metavar="FILE", help="the space to search (YAML or JSON)")
     parser.add_argument("--trials", type=_count, metavar="N", help="SAEs to train besides the baselines (default: the space's)")
+    text = "end after this wall clock, of all sessions together, if trials are left: 2h, 90m, 1h30m (default: the space's)"
+    parser.add_argument("--budget", type=_hours, metavar="TIME", help=text)
     parser.add_argument("--tokens", type=_count, metavar="N", help="activation rows each SAE is trained on (default: the space's)")
     parser.add_argument("--seed", type=_natural, metavar="N", help="seed of the sampler (default: the space's)")
     parser.add_argument(
@@ -128,6 +143,17 @@ def _export(parser: Parser) -> None:
     parser.add_argument("--out", type=Path, default=Path("best.json"), metavar="FILE", help="file to write (default: best.json)")
     text = "write the trained SAEs too, gates turned into thresholds: DIR/TRIAL/spec.json and sae.safetensors"
     parser.add_argument("--fold", type=Path, metavar="DIR", help=text)
+    _own(parser)
+
+
+def _results(parser: Parser) -> None:
+    _name(parser)
+    text = "csv, parquet or json (default: by the ending of --out, else csv)"
+    parser.add_argument("--format", choices=("csv", "parquet", "json"), help=text)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: the standard output)")
+    parser.add_argument("--front", action="store_true", help="only the trials on the front")
+    text = "a column too for every setting in which the specs differ (spec.graph.gate.kind, ...), baselines' included"
+    parser.add_argument("--settings", action="store_true", help=text)
     _own(parser)
 
 
@@ -181,6 +207,37 @@ def _confirm(parser: Parser) -> None:
     _json(parser)
 
 
+def _diff(parser: Parser) -> None:
+    text = "STUDY:TRIAL, an SAE spec (a file, or a folder with spec.json), or the name of a recipe; or a study or a space"
+    parser.add_argument("here", metavar="A", help=text)
+    parser.add_argument("there", metavar="B", help="the same, to set beside it")
+    text = "width of the activations the two are built for (default: the study's, else 128)"
+    parser.add_argument("--d-model", type=_count, metavar="N", help=text)
+    _own(parser)
+    _json(parser)
+
+
+def _ablate(parser: Parser) -> None:
+    _name(parser)
+    parser.add_argument("--trial", type=_natural, required=True, metavar="N", help="the trial whose choices are put back")
+    parser.add_argument("--seeds", type=_count, default=2, metavar="N", help="seeds the study never used (default: 2)")
+    text = "effective L0s each is brought to, between which curves are drawn (default: the octave around the trial's)"
+    parser.add_argument("--l0", type=_levels, metavar="L0,L0", help=text)
+    text = "put back every block and setting that differs from the best baseline's, in place of the holes of the space"
+    parser.add_argument("--settings", action="store_true", help=text)
+    _own(parser)
+    _machine(parser)
+    _json(parser)
+
+
+def _importance(parser: Parser) -> None:
+    _name(parser)
+    text = "by the settings in which the specs differ, in place of the holes of the space"
+    parser.add_argument("--settings", action="store_true", help=text)
+    _own(parser)
+    _json(parser)
+
+
 def _report(parser: Parser) -> None:
     _name(parser)
     text = "html: one page that opens without a network; markdown: report.md with figures beside it (default: html)"
@@ -197,6 +254,8 @@ def _train(parser: Parser) -> None:
     parser.add_argument("--activations", default="bundled", metavar="FILE", help=text)
     parser.add_argument("--tokens", type=_count, metavar="N", help="activation rows to train on (default: the spec's)")
     parser.add_argument("--seed", type=_natural, metavar="N", help="seed of initialisation and events (default: the spec's)")
+    text = "measure too what the encoder leaves behind: gradient pursuit on the same dictionary at the same L0"
+    parser.add_argument("--pursuit", action="store_true", help=text)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: trained/NAME OF THE FILE)")
     _own(parser)
     _machine(parser)
@@ -240,9 +299,13 @@ COMMANDS = {
     "study": _command(0, "study", _study, "search a space; the same command again resumes", "study --space spaces/gated.yaml --trials 48"),
     "status": _command(0, "results", _status, "show where a study stands, and its front", "status gated"),
     "export": _command(0, "results", _export, "write specs of a study to a file", "export gated --band 16 32 --out best.json"),
+    "results": _command(0, "table", _results, "write a study's trials as CSV, JSON or Parquet", "results gated --front --out front.csv"),
     "dashboard": _command(0, "dashboard", _dashboard, "browse a study in Optuna's dashboard, read-only", "dashboard gated --port 8081"),
     "compare": _command(1, "compare", _compare, "compare SAEs at the same L0, over seeds", "compare topk gated --l0 8,16,32"),
     "confirm": _command(1, "confirm", _confirm, "retrain a study's best with fresh seeds; judge on test rows", "confirm gated --seeds 5"),
+    "diff": _command(1, "diff", _diff, "say what tells two SAEs, or two spaces, apart", "diff gated:17 topk"),
+    "ablate": _command(1, "ablate", _ablate, "put a trial's choices back one by one; say what each is worth", "ablate gated --trial 17"),
+    "importance": _command(1, "importance", _importance, "say how much each choice of a study mattered", "importance gated"),
     "report": _command(1, "report", _report, "write a page, or Markdown, of all a study found", "report gated --format markdown"),
     "train": _command(2, "train", _train, "train one SAE and measure it", "train --spec best.json --tokens 4_000_000"),
     "check": _command(3, "check", _check, "check a space or an SAE spec; estimate its cost", "check spaces/gated.yaml --estimate"),

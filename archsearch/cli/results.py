@@ -6,6 +6,7 @@ import json
 import math
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -14,7 +15,9 @@ from archsearch.cli.folding import fold_trials
 from archsearch.cli.inputs import output_folder, study_folder
 from archsearch.errors import InvalidInput, StudyError
 from archsearch.reporting.front import FrontRow, entry, front_json, front_rows, plain
-from archsearch.reporting.live import counted, duration
+from archsearch.reporting.live import counted, duration, line
+from archsearch.reporting.progress import progress_of
+from archsearch.reporting.report.volume import volumes
 from archsearch.reporting.results import write_json
 from archsearch.reporting.table import print_front, remarks, tally
 from archsearch.search.ledger import read_study
@@ -27,39 +30,64 @@ except ImportError:  # not a POSIX system: no lock to be had
 
 FORMAT = "archsearch-specs-1"
 
+MOST_RUNNING = 8
+"""Running trials that are told one by one."""
+
 
 def status(args: Namespace) -> int:
     """Prints where a study stands, and its front."""
-    record = read_study(study_folder(args.study))
+    folder = study_folder(args.study)
+    record = read_study(folder)
     if args.json:
-        said = {
-            state: {str(t.number): t.message for t in record.trials if t.state == state and t.message} for state in ("failed", "complete")
-        }
-        print(
-            json.dumps({**front_json(record), "failed": said["failed"], "remarks": said["complete"], "refused": record.refused}, indent=1)
-        )
+        print(json.dumps(_as_json(record, folder), indent=1))
         return 0
     console = Console()
+    running = [trial for trial in record.trials if trial.state == "running"]
     ended = [trial for trial in record.trials if trial.state != "running"]
-    stopped = any(trial.state == "running" for trial in record.trials) and not held(study_folder(args.study))
+    stopped = bool(running) and not held(folder)
     state = "not running: resume with" if stopped else "not ended; resume with"
+    told = progress_of(folder) if running and held(folder) else None
+    spent = record.seconds + (told.spent_seconds if told else 0.0)
     lines = [
         f"{record.name}: {record.question}" if record.question else record.name,
-        f"{len(ended)}/{counted(record.planned, 'trial')} ({tally(record)}), {duration(record.seconds)} so far",
+        f"{len(ended)}/{counted(record.planned, 'trial')} ({tally(record)}), {duration(spent)} so far",
         f"ended: {record.stopped}" if record.stopped else f"{state}: {record.command}",
+        *([f"now: {line(told.status)} ({duration(told.age_seconds)} ago)"] if told else []),
+        *[f"running: trial {trial.number}, {trial.words}" for trial in running[:MOST_RUNNING]],
+        *([f"running: {len(running) - MOST_RUNNING} more"] if len(running) > MOST_RUNNING else []),
+        *_volume(record),
         *[f"trial {trial.number} failed: {trial.message}" for trial in record.trials if trial.state == "failed"][:5],
     ]
-    for line in lines:
-        console.print(Text(line), soft_wrap=True)
+    for text in lines:
+        console.print(Text(text), soft_wrap=True)
     print_front(record, console)
-    for line in remarks(record):
-        console.print(Text(line), soft_wrap=True)
+    for text in remarks(record):
+        console.print(Text(text), soft_wrap=True)
     return 0
+
+
+def _as_json(record: StudyRecord, folder: Path) -> dict[str, Any]:
+    """Returns all that is known of a study's standing, plain JSON values only; `now` is None where nobody is running it."""
+    said = {state: {str(t.number): t.message for t in record.trials if t.state == state and t.message} for state in ("failed", "complete")}
+    told, found = progress_of(folder) if held(folder) else None, volumes(record)
+    volume = {"reached": found.reached[-1] if found.reached else None, "baselines": found.baselines}
+    running = [trial.number for trial in record.trials if trial.state == "running"]
+    standing = {"running": running, "hypervolume": volume, "now": told.as_dict() if told else None}
+    return {**front_json(record), "failed": said["failed"], "remarks": said["complete"], "refused": record.refused, **plain(standing)}
+
+
+def _volume(record: StudyRecord) -> list[str]:
+    """Returns a line on the hypervolume reached so far, none before the first trial has finished inside the band."""
+    found = volumes(record)
+    if not found.reached or not found.reached[-1]:
+        return []
+    alone = "" if found.baselines is None else f" (baselines alone: {found.baselines:.3f})"
+    return [f"hypervolume {found.reached[-1]:.3f} octaves of L0 times FVU{alone}"]
 
 
 def export(args: Namespace) -> int:
     """Writes chosen specs of a study to one file, and folded SAEs if they are asked for."""
-    _check_out(args.out)
+    check_out(args.out)
     into = output_folder(args.fold) if args.fold else None
     record = read_study(study_folder(args.study))
     chosen = chosen_trials(record, args.best, args.trial, args.band)
@@ -80,7 +108,7 @@ def recorded(args: Namespace) -> str:
     return read_study(study_folder(args.study)).command
 
 
-def _check_out(path: Path) -> None:
+def check_out(path: Path) -> None:
     """Refuses a file that cannot be there.
 
     Raises:

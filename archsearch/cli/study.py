@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 from archsearch.cli.inputs import output_folder
 from archsearch.errors import ArchsearchError, Interrupted, InvalidInput, StudyError
 from archsearch.reporting.live import duration, watch
+from archsearch.reporting.progress import noted
 from archsearch.reporting.results import write_results
 from archsearch.reporting.table import print_front, remarks, tally
 from archsearch.search.ledger import read_study
@@ -30,6 +31,7 @@ def study(args: Namespace) -> int:
     options = Options(
         out=args.out,
         trials=args.trials,
+        hours=args.budget,
         tokens=args.tokens,
         seed=args.seed,
         device=args.device,
@@ -43,7 +45,7 @@ def study(args: Namespace) -> int:
         _check_storage(args.storage)
     try:
         with watch(console) as observe:
-            record = run_study(args.space, options, observe)
+            record = run_study(args.space, options, noted(folder_of(args.space, args.out), observe))
     except Interrupted:
         _so_far(args, console)
         raise
@@ -52,7 +54,7 @@ def study(args: Namespace) -> int:
     for line in remarks(record):
         console.print(Text(line), soft_wrap=True)
     written = write_results(record, folder)
-    console.print(Text(f"{tally(record)}, in {duration(record.seconds)}"), soft_wrap=True)
+    console.print(Text(f"{tally(record)}, in {duration(record.seconds)}; ended: {record.stopped}"), soft_wrap=True)
     console.print(Text(f"{folder}: {', '.join(path.name for path in written)}"), soft_wrap=True)
     if not any(trial.state == "complete" for trial in record.trials):
         reasons = dict.fromkeys(trial.message for trial in record.trials if trial.message)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from argparse import Namespace
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -18,14 +20,17 @@ from archsearch.assembler.resolved import resolved
 from archsearch.assembler.words import in_words
 from archsearch.cli.harvest import open_with_progress
 from archsearch.cli.inputs import Machine, SpecFile, machine_of, output_folder, read_activations, read_spec, recorded_in
-from archsearch.errors import ArchsearchError, InvalidInput
+from archsearch.errors import ArchsearchError, DataError, InvalidInput
 from archsearch.evaluation.metrics import evaluate
+from archsearch.evaluation.pursuit import amortisation
+from archsearch.evaluation.recovery import recovery_of
 from archsearch.reporting.front import plain
 from archsearch.reporting.live import duration, watch
 from archsearch.reporting.results import write_json, write_whole
 from archsearch.search.jobs import Setting, run_hash
 from archsearch.search.provenance import provenance
 from archsearch.search.records import Status
+from archsearch.spec.activations import SyntheticSource
 from archsearch.spec.inputs import bound, stands_for
 from archsearch.training.loop import train as train_members
 from archsearch.training.member import Member, start
@@ -33,6 +38,9 @@ from archsearch.training.memory import keep_memory
 
 OUT = Path("trained")
 RESULT = "measurements.json"
+GAP = ("pursuit_fvu", "refit_fvu", "gap", "values_gap", "support_gap", "pursuit_flops")
+PURSUED = 4096
+"""Validate rows gradient pursuit is taken of, which is slow."""
 
 SHOWN = (
     ("l0", "effective L0", "lower is sparser"),
@@ -41,7 +49,15 @@ SHOWN = (
     ("dead_frac", "dead fraction", "lower is better"),
     ("cosine", "cosine", "higher is better"),
     ("gamma", "gamma", "1: no shrinkage"),
+    ("mcc", "MCC with planted features", "higher is better"),
+    ("f1", "F1 of planted features", "higher is better"),
+    ("absorption", "absorption", "lower is better"),
+    ("pursuit_fvu", "FVU of pursuit", "same dictionary and L0"),
+    ("gap", "gap to pursuit, in log FVU", "lower is better"),
+    ("values_gap", "of it values", ""),
+    ("support_gap", "of it which latents", ""),
     ("parameters", "parameters", ""),
+    ("flops", "FLOPs of a row", "forward pass"),
     ("seconds", "training seconds", ""),
 )
 
@@ -57,16 +73,18 @@ def train(args: Namespace) -> int:
     file.parse(data)  # before the activations are opened, which may take long
     machine = machine_of(args.device, args.executor, args.precision)
     folder = output_folder(args.out or OUT / args.spec.stem)
-    activations = open_with_progress(read_activations(args.activations), machine.device)
+    source = read_activations(args.activations)
+    activations = open_with_progress(source, machine.device)
     inputs = stands_for(data.get("inputs"), activations.names)
     spec = file.parse(bound(data, activations.names))
     member = _started(file, spec, activations, machine)
     run = run_hash(spec, member.assembly, Setting(activations.d_model, activations.fingerprint, machine.precision))
     _prepare(folder, run)
     _run(member, machine)
-    found = _measured(member, activations)
+    more, notes = _beyond(member, activations, source, args.pursuit)
+    found, remark = _measured(member, activations) | more, "; ".join(filter(None, [member.remark, *notes]))
     words = in_words(spec.model_dump(mode="json", by_alias=True))
-    told = {"words": words, "run": run, "folder": str(folder), "inputs": inputs, "measurements": plain(found), "remark": member.remark}
+    told = {"words": words, "run": run, "folder": str(folder), "inputs": inputs, "measurements": plain(found), "remark": remark}
     where = provenance(activations, machine.device, machine.precision, machine.executor.name)
     _write(folder, member, spec, {**told, "history": member.history, "events": member.events, "provenance": where})
     if args.json:
@@ -143,6 +161,27 @@ def _measured(member: Member, activations: Activations) -> dict[str, float]:
         spliced = splicer.cross_entropy(member.sae.reconstruct)
         found |= {"ce_recovered": spliced.recovered, "ce": spliced.spliced, "ce_clean": spliced.clean}
     return found
+
+
+def _beyond(member: Member, activations: Activations, source: Any, pursuit: bool) -> tuple[dict[str, float], list[str]]:
+    """Returns what only some sources, or who asks for it, can be told, and why something could not be measured.
+
+    That is how much of planted features was found, and the gap to gradient pursuit.
+    """
+    asked: list[Callable[[], dict[str, float]]] = []
+    if isinstance(source, SyntheticSource):
+        asked.append(lambda: {name: value for name, value in recovery_of(member.sae, source).as_dict().items() if name != "rows"})
+    if pursuit:
+        rows = {name: values[:PURSUED] for name, values in activations.split("validate").items()}
+        asked.append(lambda: {name: value for name, value in amortisation(member.sae, rows).as_dict().items() if name in GAP})
+    found: dict[str, float] = {}
+    notes: list[str] = []
+    for measure in asked:
+        try:
+            found |= measure()
+        except DataError as error:  # such as a decoder that is no sum of rows: the SAE is trained, and worth keeping
+            notes.append(str(error))
+    return {name: value for name, value in found.items() if math.isfinite(value)}, notes
 
 
 def _write(folder: Path, member: Member, spec: Any, told: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Valida
 from archsearch.errors import InvalidInput, Problem, nearest
 from archsearch.spec.activations import ActivationsSpec, BundledSource
 from archsearch.spec.block import SpecModel
+from archsearch.spec.differences import differences
 from archsearch.spec.hashes import digest, written
 from archsearch.spec.holes import ChoiceHole, FloatHole, IntHole, OneOf, Repeat, Suggest, is_number
 from archsearch.spec.ladder import LadderSpec
@@ -247,9 +248,7 @@ class Space(SpecModel):
 
     def difference(self, other: Space) -> list[str]:
         """Returns what differs between two spaces of different fingerprint, a line each: `path: here -> there`."""
-        here, there = dict(_leaves(self._canonical())), dict(_leaves(other._canonical()))
-        paths = sorted(path for path in {*here, *there} if here.get(path, _NOTHING) != there.get(path, _NOTHING))
-        return [f"{path}: {_shown(here, path)} -> {_shown(there, path)}" for path in paths]
+        return [str(one) for one in differences(self._canonical(), other._canonical())]
 
     def _canonical(self) -> dict[str, Any]:
         groups = {
@@ -348,13 +347,6 @@ def _at(node: Any, path: Key) -> Any:
     return node
 
 
-_NOTHING = object()
-
-
-def _shown(leaves: Mapping[str, Any], path: str) -> str:
-    return repr(leaves[path]) if path in leaves else "nothing"
-
-
 def _plain(node: Any, ordered: bool = False) -> Any:
     """Returns a tree with holes as plain data of one spelling; where the order of keys means something it is written down."""
     if isinstance(node, (FloatHole, IntHole)):
@@ -369,11 +361,3 @@ def _plain(node: Any, ordered: bool = False) -> Any:
         order = {"(order)": list(node)} if ordered else {}
         return {key: _plain(value, key == "graph") for key, value in node.items()} | order
     return [_plain(value) for value in node] if isinstance(node, list) else node
-
-
-def _leaves(node: Any, path: str = "") -> Iterable[tuple[str, Any]]:
-    if isinstance(node, Mapping) and node:
-        for key, value in node.items():
-            yield from _leaves(value, f"{path}.{key}" if path else key)
-    else:
-        yield path, node
