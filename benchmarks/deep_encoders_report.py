@@ -27,12 +27,12 @@ def write_report(told: dict[str, Any], folder: Path) -> None:
     deep.remove(LINEAR)
     wide = [name for name in rows if name.startswith(LINEAR) and name not in deep]
     parts = [
-        ["# Deeper encoders at matched L0", ""],
+        ["# Deeper encoders at matched L0"],
         _reached(rows, levels, flops, told["rates"]),
-        ["As many latents, more FLOPs (below zero: lower FVU than the linear encoder; 95% t intervals over paired seeds):", ""],
+        ["As many latents, more FLOPs (below zero: lower FVU than the linear encoder; 95% t intervals over paired seeds):"],
         against(rows, LINEAR, [name for name in rows if name != LINEAR], levels),
-        ["As many FLOPs a token: against the linear encoder whose cost is nearest, which has more latents:", ""],
-        *[[*against(rows, _nearest(name, wide, flops), [name], levels), ""] for name in deep],
+        ["As many FLOPs a token: against the linear encoder whose cost is nearest, which has more latents:"],
+        *[against(rows, _nearest(name, wide, flops), [name], levels) for name in deep],
         _gaps(rows, levels),
     ]
     (folder / "report.md").write_text("\n".join(line for part in parts for line in [*part, ""]).rstrip() + "\n")
@@ -83,8 +83,8 @@ def _draw(rows: dict[str, list[Row]], levels: list[int], flops: dict[str, int], 
         axes.set(xscale="log", xlabel="FLOPs a token", title=f"L0 {level}")
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("FVU (lower is better)")
-    panels[-1].legend(fontsize=7.5, frameon=False)
-    figure.tight_layout()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=5, fontsize=8, frameon=False)
+    figure.tight_layout(rect=(0, 0.12, 1, 1))
     figure.savefig(path)
     plt.close(figure)
 

@@ -27,10 +27,10 @@ def write_report(told: dict[str, Any], folder: Path) -> None:
     levels = list(told["settings"]["levels"])
     rows = by_design(told)
     parts = [
-        ["# A planted hierarchy", ""],
+        ["# A planted hierarchy"],
         *[_level(rows, level, told["rates"]) for level in levels],
         _differences(rows, levels),
-        ["FVU against the flat SAE (below zero: lower; 95% t intervals over paired seeds):", ""],
+        ["FVU against the flat SAE (below zero: lower; 95% t intervals over paired seeds):"],
         against(rows, FLAT, [name for name in rows if name != FLAT], levels),
     ]
     (folder / "report.md").write_text("\n".join(line for part in parts for line in [*part, ""]).rstrip() + "\n")
@@ -93,8 +93,8 @@ def _draw(rows: dict[str, list[Row]], levels: Sequence[int], path: Path) -> None
         axes.set(title=head, xlabel="L0 asked for")
         axes.set_xticks(levels)
         axes.grid(alpha=0.3)
-    panels[-1].legend(fontsize=7, frameon=False)
-    figure.tight_layout()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=5, fontsize=8, frameon=False)
+    figure.tight_layout(rect=(0, 0.12, 1, 1))
     figure.savefig(path)
     plt.close(figure)
 

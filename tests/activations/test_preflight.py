@@ -111,6 +111,7 @@ def test_models_and_data_on_disk(change: str, said: str, place: Path) -> None:
 
 def test_inputs_are_the_activations_there_are() -> None:
     two = read("{source: bundled, hook: [blocks.1.hook_out, blocks.2.hook_out]}")
-    assert check_inputs(two, ["blocks.2.hook_out"]) == []
+    assert check_inputs(two, ["blocks.2.hook_out", "blocks.1.hook_out"]) == []
+    assert "so `inputs` must name them all" in check_inputs(two, ["blocks.2.hook_out"])[0].what
     assert "write `inputs: [blocks.1.hook_out, blocks.2.hook_out]`" in check_inputs(two, ["x"])[0].what
     assert check_inputs(read("{source: bundled}"), ["x"]) == []

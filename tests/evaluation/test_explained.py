@@ -37,7 +37,9 @@ def test_under_a_branch_values_count_from_their_own_mean() -> None:
     assert column.explained(values)[0] == pytest.approx(4.0 / whole) and column.options == 2
 
 
-@pytest.mark.parametrize("values", [["a"] * 5, ["a", "b", "c", "d", "e"], [NOWHERE] * 5, [1.0] * 5], ids=str)
+@pytest.mark.parametrize(
+    "values", [["a"] * 5, ["a", "b", "c", "d", "e"], [NOWHERE] * 5, [1.0] * 5], ids=["one option", "all apart", "nowhere", "one number"]
+)
 def test_what_cannot_be_judged_explains_nothing(values: list[object]) -> None:
     assert Column.of(values).explained(np.arange(5.0)) == (0.0, 0.0)
     assert Column.of(["a", "b"] * 2 + ["a"]).explained(np.ones(5)) == (0.0, 0.0)
