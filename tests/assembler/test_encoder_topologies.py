@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from archsearch.assembler.parse import parse
-from archsearch.evaluation.metrics import evaluate
 from archsearch.training.loop import train
 from archsearch.training.looped import Looped
 from archsearch.training.member import Member, start
-from archsearch.training.stacked import Stacked
+from tests.assembler.agreement import trained_in_both
 from tests.blocks.harness import data
 
 WIDTH = 24
@@ -64,24 +63,7 @@ def _started(graph: dict[str, Any], lr: float = 0.02) -> Member:
 
 @each
 def test_it_trains_and_both_executors_agree(graph: dict[str, Any]):
-    alone, stacked = ([_started(graph, lr) for lr in (0.02, 0.01)] for _ in range(2))
-    fresh = [evaluate(member.sae, data()).fvu for member in alone]
-    train(alone, Looped())
-    train(stacked, Stacked())
-    for one, other, before in zip(alone, stacked, fresh):
-        assert one.failure is None and one.step == 10
-        assert evaluate(one.sae, data()).fvu < before
-        for name, value in one.sae.state_dict().items():
-            torch.testing.assert_close(other.sae.state_dict()[name], value, rtol=1e-9, atol=1e-12)
-
-
-@each
-def test_every_parameter_moves(graph: dict[str, Any]):
-    member = _started(graph)
-    before = {name: value.clone() for name, value in member.parameters().items()}
-    train([member], Looped())
-    for name, value in member.parameters().items():
-        assert not torch.equal(value, before[name]), f"{name} is never trained"
+    trained_in_both(lambda: [_started(graph, lr) for lr in (0.02, 0.01)])
 
 
 @each

@@ -21,7 +21,7 @@ from archsearch.spec.yaml import loads
 from archsearch.training.loop import train
 from archsearch.training.looped import Looped
 from archsearch.training.member import Member, start
-from archsearch.training.stacked import Stacked
+from tests.assembler.agreement import trained_in_both
 from tests.blocks.harness import data
 
 MODEL = 6
@@ -179,24 +179,7 @@ def _trained(document: dict[str, Any]) -> Member:
 def test_it_trains_and_both_executors_agree(text: str):
     documents = [_read(text), _read(text)]
     documents[1]["training"]["optimizer"] = {"kind": "adam", "lr": 0.01}
-    alone, stacked = [_started(document) for document in documents], [_started(document) for document in documents]
-    fresh = [evaluate(member.sae, data()).fvu for member in alone]
-    train(alone, Looped())
-    train(stacked, Stacked())
-    for one, other, before in zip(alone, stacked, fresh):
-        assert one.failure is None and one.step == 20
-        assert evaluate(one.sae, data()).fvu < before
-        for name, value in one.sae.state_dict().items():
-            torch.testing.assert_close(other.sae.state_dict()[name], value, rtol=1e-9, atol=1e-12)
-
-
-@each
-def test_every_parameter_moves(text: str):
-    member = _started(_read(text))
-    before = {name: value.clone() for name, value in member.parameters().items()}
-    train([member], Looped())
-    for name, value in member.parameters().items():
-        assert not torch.equal(value, before[name]), f"{name} is never trained"
+    trained_in_both(lambda: [_started(document) for document in documents])
 
 
 @each

@@ -16,7 +16,6 @@ from archsearch.assembler.build import assemble
 from archsearch.assembler.fold import fold
 from archsearch.assembler.parse import parse
 from archsearch.errors import AssemblyError
-from archsearch.evaluation.metrics import evaluate
 from archsearch.recipes import recipe
 from archsearch.training.checkpoint import load_member, save_member
 from archsearch.training.loop import train
@@ -24,6 +23,7 @@ from archsearch.training.looped import Looped
 from archsearch.training.member import Member, start
 from archsearch.training.noise import noise_of
 from archsearch.training.stacked import Stacked
+from tests.assembler.agreement import assert_same, trained_in_both
 from tests.blocks.harness import data
 
 MODEL, WIDTH = 6, 24
@@ -102,23 +102,10 @@ def _started(document: dict[str, Any]) -> Member:
     return start(parse(document), data(), data(), precision="float64")
 
 
-def _same(one: Member, other: Member, **bounds: float) -> None:
-    for name, value in one.sae.state_dict().items():
-        torch.testing.assert_close(other.sae.state_dict()[name], value, **{"rtol": 1e-9, "atol": 1e-12, **bounds})
-
-
 @each
 def test_it_trains_and_both_executors_agree(text: str):
     documents = [_read(text, seed=seed, optimizer={"kind": "adam", "lr": lr}) for seed, lr in ((0, 0.02), (1, 0.01))]
-    alone, stacked = ([_started(document) for document in documents] for _ in range(2))
-    assert len({member.assembly.receipt.structure for member in alone}) == 1
-    fresh = [evaluate(member.sae, data()).fvu for member in alone]
-    train(alone, Looped())
-    train(stacked, Stacked())
-    for one, other, before in zip(alone, stacked, fresh):
-        assert one.failure is None and one.done
-        assert evaluate(one.sae, data()).fvu < before
-        _same(one, other)
+    trained_in_both(lambda: [_started(document) for document in documents])
 
 
 @each
@@ -129,7 +116,7 @@ def test_half_a_run_saved_and_continued_equals_a_straight_one(text: str, tmp_pat
     save_member(first, tmp_path / "a.safetensors", "run")
     assert load_member(second, tmp_path / "a.safetensors", "run")
     train([second], Stacked())
-    _same(straight, second)
+    assert_same(straight, second)
 
 
 def test_members_of_other_powers_and_decays_share_a_program():
@@ -143,7 +130,7 @@ def test_members_of_other_powers_and_decays_share_a_program():
     train(alone, Looped())
     train(stacked, Stacked())
     for one, other in zip(alone, stacked):
-        _same(one, other)
+        assert_same(one, other)
 
 
 def test_every_step_draws_other_sizes_and_every_seed_others():

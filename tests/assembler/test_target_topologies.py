@@ -18,8 +18,8 @@ from archsearch.evaluation.metrics import evaluate
 from archsearch.training.loop import train
 from archsearch.training.looped import Looped
 from archsearch.training.member import Member, start
-from archsearch.training.stacked import Stacked
 from archsearch.training.view import view
+from tests.assembler.agreement import trained_in_both
 from tests.blocks.harness import data
 
 MODEL = 6
@@ -149,19 +149,7 @@ def _wires(built: Assembly, label: str) -> dict[str, list[str]]:
 @each
 def test_it_trains_and_both_executors_agree(text: str):
     documents = [_read(text, optimizer={"kind": "adam", "lr": lr}) for lr in (0.02, 0.01)]
-    alone, stacked = [_started(document) for document in documents], [_started(document) for document in documents]
-    rows = data(tuple(alone[0].assembly.spec.inputs))
-    fresh = [evaluate(member.sae, rows).fvu for member in alone]
-    parameters = [{name: value.clone() for name, value in member.parameters().items()} for member in alone]
-    train(alone, Looped())
-    train(stacked, Stacked())
-    for one, other, before, first in zip(alone, stacked, fresh, parameters, strict=True):
-        assert one.failure is None and one.step == 20
-        assert evaluate(one.sae, rows).fvu < before
-        for name, value in one.parameters().items():
-            assert not torch.equal(value, first[name]), f"{name} is never trained"
-        for name, value in one.sae.state_dict().items():
-            torch.testing.assert_close(other.sae.state_dict()[name], value, rtol=1e-9, atol=1e-12)
+    trained_in_both(lambda: [_started(document) for document in documents])
 
 
 @each

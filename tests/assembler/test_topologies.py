@@ -12,11 +12,8 @@ from ruamel.yaml import YAML
 from archsearch.assembler.build import Assembly, assemble
 from archsearch.assembler.parse import parse
 from archsearch.errors import AssemblyError
-from archsearch.evaluation.metrics import evaluate
-from archsearch.training.loop import train
-from archsearch.training.looped import Looped
 from archsearch.training.member import start
-from archsearch.training.stacked import Stacked
+from tests.assembler.agreement import trained_in_both
 from tests.blocks.harness import data
 
 MODEL = 6
@@ -159,28 +156,10 @@ def _started(document: dict[str, Any]):
 
 @each
 def test_it_trains_and_both_executors_agree(text: str):
-    rates = (0.02, 0.01)
-    documents = [_read(text, optimizer={"kind": "adam", "lr": lr}) for lr in rates]
-    alone, stacked = [_started(document) for document in documents], [_started(document) for document in documents]
-    fresh = [evaluate(member.sae, data(tuple(member.assembly.spec.inputs))).fvu for member in alone]
-    train(alone, Looped())
-    train(stacked, Stacked())
-    for one, other, before in zip(alone, stacked, fresh):
-        assert one.failure is None and one.step == 20
-        first, last = one.history[0][1], one.history[-1][1]
+    documents = [_read(text, optimizer={"kind": "adam", "lr": lr}) for lr in (0.02, 0.01)]
+    for member in trained_in_both(lambda: [_started(document) for document in documents]):
+        first, last = member.history[0][1], member.history[-1][1]
         assert sum(last.values()) < sum(first.values())
-        assert evaluate(one.sae, data(tuple(one.assembly.spec.inputs))).fvu < before
-        for name, value in one.sae.state_dict().items():
-            torch.testing.assert_close(other.sae.state_dict()[name], value, rtol=1e-9, atol=1e-12)
-
-
-@each
-def test_every_parameter_moves(text: str):
-    member = _started(_read(text))
-    before = {name: value.clone() for name, value in member.parameters().items()}
-    train([member], Looped())
-    for name, value in member.parameters().items():
-        assert not torch.equal(value, before[name]), f"{name} is never trained"
 
 
 def _renamed(graph: dict[str, Any]) -> dict[str, Any]:

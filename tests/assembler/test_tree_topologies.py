@@ -16,6 +16,7 @@ from archsearch.training.loop import train
 from archsearch.training.looped import Looped
 from archsearch.training.member import Member, start
 from archsearch.training.stacked import Stacked
+from tests.assembler.agreement import trained_in_both
 from tests.blocks.harness import data
 
 STAGES = {"first": (8, 2), "second": (12, 3), "third": (16, 2)}
@@ -84,15 +85,7 @@ def _started(document: dict[str, Any]) -> Member:
 
 @each
 def test_both_executors_agree_and_every_parameter_moves(text: str):
-    alone, stacked = ([_started(_read(text, lr)) for lr in (0.02, 0.01)] for _ in range(2))
-    before = {name: value.clone() for name, value in alone[0].parameters().items()}
-    train(alone, Looped())
-    train(stacked, Stacked())
-    for one, other in zip(alone, stacked):
-        for name, value in one.sae.state_dict().items():
-            torch.testing.assert_close(other.sae.state_dict()[name], value, rtol=1e-9, atol=1e-12)
-    for name, value in alone[0].parameters().items():
-        assert not torch.equal(value, before[name]), f"{name} is never trained"
+    trained_in_both(lambda: [_started(_read(text, lr)) for lr in (0.02, 0.01)])
 
 
 @each

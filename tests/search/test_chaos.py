@@ -49,7 +49,7 @@ def test_killed_at_random_moments_it_is_the_same_study(space: Path, tmp_path: Pa
     record = read_study(tmp_path / "killed")
     assert essence(record) == essence(read_study(tmp_path / "whole"))
     states = [trial.state for trial in record.trials]
-    assert set(states) == {"complete", "stopped"} and states.count("stopped") > 2
+    assert set(states) == {"complete", "stopped"} and states.count("stopped") >= 2
     told = optuna.load_study(study_name="tiny", storage=database_url(tmp_path / "killed")).trials
     assert not [trial.number for trial in told if not trial.state.is_finished()]
     assert sum(trial.state.name == "COMPLETE" for trial in told) == sum(t.state == "complete" and not t.baseline for t in record.trials)
