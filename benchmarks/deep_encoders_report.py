@@ -81,6 +81,9 @@ def _draw(rows: dict[str, list[Row]], levels: list[int], flops: dict[str, int], 
             style = {"color": COLOURS[index % len(COLOURS)], "marker": "osD^vPX*<>"[index % 10]}
             axes.plot([flops[name]] * len(values), values, linestyle="", markersize=6, alpha=0.8, label=name, **style)
         axes.set(xscale="log", xlabel="FLOPs a token", title=f"L0 {level}")
+        ticks = sorted(value for name, value in flops.items() if name.startswith(LINEAR) and "+" not in name)
+        axes.set_xticks(ticks, [f"{tick / 1000:.0f}k" for tick in ticks])
+        axes.minorticks_off()
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("FVU (lower is better)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=5, fontsize=8, frameon=False)
