@@ -11,6 +11,7 @@ from rich.text import Text
 
 from archsearch.evaluation.verdicts import band_words
 from archsearch.reporting.front import plain
+from archsearch.reporting.live import counted
 from archsearch.search.importance import BandImportance, Importance, Share, importance
 from archsearch.search.records import StudyRecord
 
@@ -49,7 +50,7 @@ def _beyond(share: Share) -> bool:
 def print_importance(told: dict[str, Any], console: Console) -> None:
     """Prints what `importance_json` tells: a table a band, or why there is none."""
     for band in (told["whole"], *told["bands"]):
-        head = f"{told['study']} at {band_words(tuple(band['band']))}, {band['trials']} trials of {band['asks']} asks"
+        head = f"{told['study']} at {band_words(tuple(band['band']))}, {counted(band['trials'], 'trial')} of {counted(band['asks'], 'ask')}"
         if band["why_not"]:
             console.print(Text(f"{head}: {band['why_not']}"), soft_wrap=True)
             continue
