@@ -6,7 +6,6 @@ import json
 import shlex
 import sys
 from argparse import Namespace
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from rich.text import Text
 
 from archsearch.cli.harvest import open_with_progress
 from archsearch.cli.inputs import machine_of, study_folder
-from archsearch.errors import StudyError
 from archsearch.reporting.ablation import ablation_json, markdown, print_ablation
 from archsearch.reporting.live import watch
 from archsearch.reporting.results import write_json, write_whole
@@ -31,6 +29,8 @@ from archsearch.spec.activations import ActivationsSpec
 from archsearch.training.memory import keep_memory
 
 RESULT = "ablation.json"
+
+BUSY = "another process is at this ablation; wait for it"
 
 
 def ablate(args: Namespace) -> int:
@@ -56,7 +56,7 @@ def ablate(args: Namespace) -> int:
     found = ablation(record, trial, replicates, args.seeds, args.l0 or (), args.settings)
     folder.mkdir(exist_ok=True)
     where = provenance(activations, machine.device, machine.precision, machine.executor.name)
-    with _alone(folder), watch(Console(stderr=True)) as observe:
+    with only_one(folder, BUSY), watch(Console(stderr=True)) as observe:
         replicates.observe = observe
         measured = carried_out(found, replicates)
         told = _write(found, measured, record, where, folder)
@@ -72,20 +72,6 @@ def ablate(args: Namespace) -> int:
 def recorded(args: Namespace) -> str:
     """Returns the command line that made the study."""
     return read_study(study_folder(args.study)).command
-
-
-def _alone(folder: Path) -> ExitStack:
-    """Returns the hold on a folder.
-
-    Raises:
-        StudyError: another process is at work in it.
-    """
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(only_one(folder))
-        except StudyError:
-            raise StudyError(f"{folder}: another process is at this ablation; wait for it") from None
-        return stack.pop_all()
 
 
 def _write(found: Ablation, measured: Comparison, record: StudyRecord, where: dict[str, Any], folder: Path) -> dict[str, Any]:

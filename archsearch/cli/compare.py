@@ -7,7 +7,6 @@ import re
 import shlex
 import sys
 from argparse import Namespace
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,8 @@ from archsearch.training.memory import keep_memory
 OUT = Path("compare")
 RESULT = "compare.json"
 
+BUSY = "another process is comparing there; wait for it, or choose another folder with --out"
+
 
 def compare(args: Namespace) -> int:
     """Compares SAE specs with the first named.
@@ -58,7 +59,7 @@ def compare(args: Namespace) -> int:
     where = provenance(activations, machine.device, machine.precision, machine.executor.name)
     _prepare(folder, planned, where)
     keep_memory()
-    with _alone(folder), watch(Console(stderr=True)) as observe:
+    with only_one(folder, BUSY), watch(Console(stderr=True)) as observe:
         path = folder / "runs.jsonl"
         replicates = Replicates(path, activations, machine.device, machine.executor, machine.precision, observe=observe)
         found = run(planned, replicates)
@@ -107,21 +108,6 @@ def _inputs(spec: Written, source: Any) -> None:
 
 def _file_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]+", "_", name).strip("._") or "spec"
-
-
-def _alone(folder: Path) -> ExitStack:
-    """Returns the hold on a folder.
-
-    Raises:
-        StudyError: another process is at work in it.
-    """
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(only_one(folder))
-        except StudyError:
-            what = f"{folder}: another process is comparing there; wait for it, or choose another folder with --out"
-            raise StudyError(what) from None
-        return stack.pop_all()
 
 
 def _prepare(folder: Path, planned: Plan, where: dict[str, Any]) -> None:

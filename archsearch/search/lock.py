@@ -1,4 +1,4 @@
-"""One coordinator a study."""
+"""One process at work in a folder: one coordinator a study."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ except ImportError:  # not a POSIX system: no lock to be had
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Holds the study folder's lock; the kernel frees it when the process ends, however it ends.
+def only_one(folder: Path, busy: str | None = None) -> Iterator[None]:
+    """Holds a folder's lock; the kernel frees it when the process ends, however it ends.
+
+    `busy`: what to say, behind the folder's name, where another process holds it; unset: that it runs the study there.
 
     Raises:
         StudyError: another process holds it.
@@ -27,5 +29,6 @@ def only_one(folder: Path) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise StudyError(f"{folder}: another process is running this study; watch it with `archsearch status {folder}`") from None
+                said = busy or f"another process is running this study; watch it with `archsearch status {folder}`"
+                raise StudyError(f"{folder}: {said}") from None
         yield

@@ -1,4 +1,4 @@
-"""What gates that keep a count of latents share: the count, which may move, and the choice by row with one threshold in its stead."""
+"""What gates that keep the largest latents share: a count, and the choice by row with one threshold in its stead."""
 
 from __future__ import annotations
 
@@ -9,35 +9,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
-from archsearch.blocks._ramps import KSpec, k_at, set_k
+from archsearch.blocks._ramps import KSpec, k_at
 from archsearch.blocks._thresholds import threshold_keeping
-from archsearch.blocks.gates._base import Gate
-from archsearch.blocks.signals import Given, Sizes
+from archsearch.blocks.gates._counting import Counting
+from archsearch.blocks.signals import Sizes
 from archsearch.spec.block import Field
 
 
-class Keeping(Gate, abstract=True):
-    """Keeps `k` latents per row, or on average; with `k_start` the count goes from there to `k` over the first `anneal_frac` of the run."""
-
-    sparsity = l0_setting = "k"
+class Keeping(Counting, abstract=True):
+    """A count that one threshold may stand for at inference."""
 
     def __init__(self, spec: Any, sizes: Sizes):
-        super().__init__()
-        set_k(self, spec, sizes)
+        super().__init__(spec, sizes)
         self.calibrated = spec.inference == "calibrated"
-
-    @classmethod
-    def given(cls, spec: Any) -> dict[str, Given]:
-        return spec.k_given()
-
-    @classmethod
-    def settled_frac(cls, spec: Any) -> float:
-        return spec.anneal_frac or 0.0
-
-    @classmethod
-    def l0_range(cls, spec: Any) -> tuple[float, float]:
-        """Returns the least and the most latents a row may have on, as far as settings alone tell."""
-        return (float(spec.k), float(spec.k))
 
 
 class RowSpec(KSpec):

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from archsearch.blocks._ramps import KSpec, k_at, set_k
+from archsearch.blocks._ramps import KSpec, k_at
 from archsearch.blocks._sums import wide
-from archsearch.blocks.gates._base import Gate
-from archsearch.blocks.signals import Given, Port, Signal, Sizes
+from archsearch.blocks.gates._counting import Counting
+from archsearch.blocks.signals import Port, Signal, Sizes
 from archsearch.spec.block import Field
 
 TINY = 1e-24
@@ -36,7 +36,7 @@ class Choice:
     on: Tensor
 
 
-class Pursuit(Gate, abstract=True):
+class Pursuit(Counting, abstract=True):
     """Explains each row by the dictionary, one latent a turn, reading pre-activations as inner products with dictionary rows.
 
     `pre` stands for `h_j = <x, d_j>`, so that what is left of it after a partial reconstruction `v` is `h_j - <v, d_j>`: the gate needs
@@ -45,21 +45,11 @@ class Pursuit(Gate, abstract=True):
     """
 
     inputs = {"pre": Port((Signal.PRE,)), "dictionary": Port((Signal.DICTIONARY, Signal.WEIGHT), default="dictionary")}
-    sparsity = l0_setting = "k"
     no_threshold = "what is kept depends on what was chosen before, so no threshold tells it from the rest"
 
     def __init__(self, spec: Any, sizes: Sizes):
-        super().__init__()
-        set_k(self, spec, sizes)
+        super().__init__(spec, sizes)
         self.setting("tolerance", float(spec.tolerance))
-
-    @classmethod
-    def given(cls, spec: Any) -> dict[str, Given]:
-        return spec.k_given()
-
-    @classmethod
-    def settled_frac(cls, spec: Any) -> float:
-        return spec.anneal_frac or 0.0
 
     @classmethod
     def l0_range(cls, spec: Any) -> tuple[float, float]:

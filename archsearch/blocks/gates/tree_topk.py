@@ -9,14 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
-from archsearch.blocks._ramps import KSpec, k_at, set_k
-from archsearch.blocks.gates._base import Gate
-from archsearch.blocks.signals import Given, Info, Sizes
+from archsearch.blocks._ramps import KSpec, k_at
+from archsearch.blocks.gates._counting import Counting
+from archsearch.blocks.signals import Info, Sizes
 from archsearch.errors import AssemblyError
 from archsearch.spec.block import Field, Paper
 
 
-class TreeTopK(Gate):
+class TreeTopK(Counting):
     """Keeps the largest parents of every row and, of each parent that is on, the largest child: H-SAE's mixture of small dictionaries.
 
     The latents are parents, then the `children` of the first parent, those of the second, and so on; a third generation of as many children
@@ -50,33 +50,18 @@ class TreeTopK(Gate):
         url="https://arxiv.org/abs/2506.01197",
         where="the H-SAE architecture; mask_codes in github.com/muchanem/hierarchical-sparse-autoencoders",
     )
-    sparsity = l0_setting = "k"
     no_threshold = "the child kept is the best of its siblings, of any size, and only under a parent that is on"
 
     def __init__(self, spec: Spec, sizes: Sizes):
-        super().__init__()
+        super().__init__(spec, sizes)
         self.families, self.parents = _families(spec, sizes)
         self.brood, self.generations = spec.children, spec.generations
-        set_k(self, spec, sizes)
         self.setting("leak", spec.leak)
 
     @classmethod
     def produces(cls, spec: Any, sizes: Sizes) -> dict[str, Info]:
         _families(spec, sizes)
         return super().produces(spec, sizes)
-
-    @classmethod
-    def given(cls, spec: Spec) -> dict[str, Given]:
-        return spec.k_given()
-
-    @classmethod
-    def settled_frac(cls, spec: Spec) -> float:
-        return spec.anneal_frac or 0.0
-
-    @classmethod
-    def l0_range(cls, spec: Spec) -> tuple[float, float]:
-        """Returns the least and the most latents a row may have on, as far as settings alone tell."""
-        return (float(spec.k), float(spec.k))
 
     def forward(self, pre: Float[Tensor, "batch latent"], progress: Float[Tensor, ""] | None = None) -> Out:
         best = pre[:, : self.parents].topk(min(-(-self.k_bound // self.generations), self.parents), dim=-1)
