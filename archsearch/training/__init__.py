@@ -5,6 +5,7 @@ from archsearch._lazy import lazy
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "Crew": "archsearch.training.crew",
         "Member": "archsearch.training.member",
         "start": "archsearch.training.member",
         "train": "archsearch.training.loop",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from archsearch.assembler.build import Assembly, assemble
+from archsearch.assembler.sae import SAE
 from archsearch.evaluation.metrics import evaluate
 from archsearch.spec.seeds import seed_of
 from archsearch.training.member import Member
@@ -43,20 +47,41 @@ def happen(member: Member) -> None:
 
 def _calibrate(member: Member) -> None:
     """Lets gates set their state, then cuts the codes they give."""
-    rows, calibration = _placed(member, CALIBRATED // member.sae.graph.width), member.assembly.calibration
+    rows = _placed(member.sae, member.calibrate)
     member.sae.calibrate(rows)
-    if calibration is None:
-        return
-    before = member.sae.cut(calibration, rows)
-    told = {"l0_before": before, "l0": evaluate(member.sae, rows).l0}
-    member.events.append((member.step, member.assembly.spec.calibration.kind, told))
-    _remark(member, calibration.remark(before, told["l0"]))
+    if member.assembly.calibration is not None:
+        told, remark = _cut(member.assembly, rows)
+        member.events.append((member.step, member.assembly.spec.calibration.kind, told))
+        _remark(member, remark)
+
+
+def cut(sae: SAE, spec: Any, calibrate: dict[str, Tensor]) -> tuple[Assembly, str]:
+    """Returns a trained SAE as it would have ended with `spec`, its own but for a calibration, and what the calibration remarks.
+
+    A calibration is the last event of a run, and training knows nothing of it. The SAE is left as it is.
+
+    Raises:
+        AssemblyError: the calibration cannot act on this SAE.
+    """
+    parameter = next(sae.parameters())
+    assembly = assemble(spec, model=sae.graph.model, device=parameter.device, dtype=parameter.dtype)
+    assembly.sae.load_state_dict(assembly.sae.state_dict() | sae.state_dict())  # its cut-offs alone are not there yet
+    _, remark = _cut(assembly, _placed(sae, calibrate))
+    return assembly, remark
+
+
+def _cut(assembly: Assembly, rows: dict[str, Tensor]) -> tuple[dict[str, float], str]:
+    """Cuts the codes of an SAE as its calibration says (in place); returns its L0 before and after, and what is remarked of it."""
+    assert assembly.calibration is not None
+    before, after = assembly.sae.cut(assembly.calibration, rows)
+    return {"l0_before": before, "l0": after}, assembly.calibration.remark(before, after)
 
 
 def _remark(member: Member, sentence: str) -> None:
     member.remark = "; ".join(part for part in (member.remark, sentence) if part)
 
 
-def _placed(member: Member, rows: int) -> dict[str, Tensor]:
-    parameter = next(member.sae.parameters())
-    return {name: values[:rows].to(device=parameter.device, dtype=parameter.dtype) for name, values in member.calibrate.items()}
+def _placed(sae: SAE, calibrate: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the rows a calibration looks at, where the SAE is."""
+    parameter, rows = next(sae.parameters()), CALIBRATED // sae.graph.width
+    return {name: values[:rows].to(device=parameter.device, dtype=parameter.dtype) for name, values in calibrate.items()}

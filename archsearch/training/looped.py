@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import torch
 
+from archsearch.training.crew import Stop, Tick
+from archsearch.training.looped_crew import LoopedCrew
 from archsearch.training.member import Member
 from archsearch.training.noise import noise_of
 from archsearch.training.update import Rules, update
@@ -27,23 +28,26 @@ class Looped:
     def __init__(self, cores: int | None = None):
         self.cores = cores or torch.get_num_threads()
 
-    def advance(self, members: list[Member], steps: int, tick: Callable[[int], None] | None = None) -> None:
-        """Takes `steps` steps with every member, in place; `tick` is told the rows trained after each member."""
+    def crew(self, tick: Tick = None, stop: Stop = None) -> LoopedCrew:
+        """Returns a crew without members, which has this executor's cores to itself until it is closed."""
+        return LoopedCrew(self.cores, _timed, tick, stop)
+
+    def advance(self, members: list[Member], steps: int) -> None:
+        """Takes `steps` steps with every member, in place, and no more: nothing is looked at, and no event happens."""
         before = torch.get_num_threads()
         workers = max(min(self.cores, len(members)), 1)
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for future in as_completed([pool.submit(_timed, member, steps) for member in members]):
-                rows = future.result()
-                if tick:
-                    tick(rows)
-        torch.set_num_threads(before)
+        try:
+            with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                for future in [pool.submit(_timed, member, steps) for member in members]:
+                    future.result()
+        finally:
+            torch.set_num_threads(before)
 
 
-def _timed(member: Member, steps: int) -> int:
+def _timed(member: Member, steps: int) -> None:
     begun = time.perf_counter()
     steps_of(member, steps)
     member.seconds += time.perf_counter() - begun
-    return steps * member.batches.batch
 
 
 def computing(precision: str, device: torch.device):

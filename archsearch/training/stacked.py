@@ -1,150 +1,162 @@
-"""The stacked executor: members of one structure as one program under `vmap`, for a GPU that one small SAE leaves idle."""
+"""The stacked executor: members of one structure as one program, for a GPU that one small SAE leaves idle."""
 
 from __future__ import annotations
 
-import copy
-import time
-from collections.abc import Callable
+from bisect import insort
+from collections.abc import Callable, Iterable, Sequence
+from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.func import functional_call, vmap
 
-from archsearch.assembler.sae import SAE
-from archsearch.training.looped import computing
+from archsearch.errors import InvalidInput
+from archsearch.training.crew import Course, Crew, Stop, Then, Tick, course
 from archsearch.training.member import Member
-from archsearch.training.noise import noise_of
-from archsearch.training.together import Together
-from archsearch.training.update import Rules, update
-from archsearch.training.window_batches import WindowBatches
+from archsearch.training.shortage import fitting, out_of_memory, too_big
+from archsearch.training.stack import Stack, Terms
 
-Tensors = dict[str, Tensor]
+Key = tuple[str, str]
 
 
 class Stacked:
-    """Trains members of one structure side by side; each ends as if trained alone.
+    """Trains members of one structure side by side, wherever each stands in its run; each ends as if trained alone.
 
-    Members must share structure, batch, precision and the step they are at; numeric settings may differ.
+    A stack that does not fit into memory is halved and goes on from where it was; later ones of its structure are no larger than what fits.
+
+    Args:
+        most: members of a stack, at most; as many as there are by default.
     """
 
     name = "stacked"
 
-    def advance(self, members: list[Member], steps: int, tick: Callable[[int], None] | None = None) -> None:
-        """Takes `steps` steps with every member, in place; `tick` is told the rows trained."""
-        groups: dict[Any, list[Member]] = {}
-        for member in members:
-            key = (member.assembly.receipt.structure, member.step, member.precision, id(member.batches.rows))
-            groups.setdefault(key, []).append(member)
-        for group in groups.values():
-            begun = time.perf_counter()
-            _Stack(group).advance(steps)
-            spent = time.perf_counter() - begun
-            for member in group:
-                member.seconds += spent / len(group)
-            if tick:
-                tick(steps * sum(member.batches.batch for member in group))
+    def __init__(self, most: int | None = None):
+        if most is not None and most < 1:
+            raise InvalidInput([f"a stack must hold at least one member; got most={most!r}"])
+        self.most = most
+        self._room: dict[Key, int] = {}
+
+    def crew(self, tick: Tick = None, stop: Stop = None) -> StackedCrew:
+        """Returns a crew without members."""
+        return StackedCrew(self, tick, stop)
+
+    def advance(self, members: Sequence[Member], steps: int) -> None:
+        """Takes `steps` steps with every member, in place, and no more: nothing is looked at, and no event happens."""
+        for first in members:
+            group = [member for member in members if _alike(member, first)]
+            if first is group[0]:
+                for member, terms in zip(group, Stack(group).advance(steps)):
+                    member.history.append((member.step, terms))
+
+    def room(self, member: Member) -> int | None:
+        """Returns how many members like this one a stack may have, as far as is known."""
+        known = (self.most, self._room.get(_structure(member)))
+        return min((most for most in known if most is not None), default=None)
+
+    def halve(self, members: Sequence[Member]) -> None:
+        """Takes note that as many members like these do not fit into memory."""
+        self._room[_structure(members[0])] = len(members) // 2
 
 
-class _Stack:
-    def __init__(self, members: list[Member]):
-        self.members = members
-        self.first = members[0]
-        self.program = _widest(members)
-        self.together: Together | None = None
-        self.parameters = _stack([dict(member.sae.named_parameters()) for member in members])
-        self.buffers = _stack([dict(member.sae.named_buffers()) for member in members])
-        self.moments = {
-            name: {key: torch.stack([m.moments[name][key] for m in members]) for key in self.first.moments[name]}
-            for name in self.first.moments
-        }
-        self.rules = self._rules()
+class StackedCrew(Crew):
+    """Members in training in stacks, one stack at a time: that of the member of lowest rank (of equal ones, the one that came first).
 
-    def _rules(self) -> Rules:
-        optimizer, schedule = (_stacked_settings([getattr(m.assembly, what) for m in self.members]) for what in ("optimizer", "schedule"))
-        limits = [member.assembly.spec.training.clip_norm for member in self.members]
-        sample = next(iter(self.parameters.values()))
-        clip = None if limits[0] is None else torch.tensor(limits, dtype=sample.dtype, device=sample.device)
-        return Rules(self.program, optimizer, schedule, clip, stacked=True)
+    A stack goes on to the nearest stop of any member in it. Then who is at its goal leaves it, and who came meanwhile joins.
 
-    def advance(self, steps: int) -> None:
-        free = {name for name, value in self.first.sae.named_parameters() if value.requires_grad}
-        leaves = {name: value.requires_grad_() for name, value in self.parameters.items() if name in free}
-        fixed = {name: value for name, value in self.parameters.items() if name not in free}
-        data = {name: value.detach() for name, value in leaves.items()}
-        sample = next(iter(data.values()))
-        count = len(self.members)
-        seeds = {member.batches.seed for member in self.members}
-        own = None if len(seeds) == 1 else 0
-        step_of = vmap(self._one, in_dims=(0, 0, own, 0, 0, 0, own))
-        terms: dict[str, Tensor] = {}
-        for step in range(self.first.step, self.first.step + steps):
-            progress = sample.new_full((count,), step / self.first.total_steps)
-            rate = self.rules.schedule(progress)
-            batch, splices = self._batch(step, shared=len(seeds) == 1)
-            with computing(self.first.precision, sample.device):
-                noise = self._noise(step, sample)
-                losses, terms, state = step_of({**leaves, **fixed}, self.buffers, batch, progress, noise, rate, splices)
-            gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
-            number = sample.new_full((count,), float(step + 1))
-            update(self.rules, data, dict(zip(data, gradients)), self.moments, number, progress)
-            with torch.no_grad():
-                for name, value in state.items():
-                    self.buffers[name].copy_(value)
-        self._write_back(steps, terms)
+    Args:
+        executor: knows how large a stack may be.
+        tick, stop: as `Crew` says.
+    """
 
-    def _one(
-        self, parameters: Tensors, buffers: Tensors, inputs: Tensors, progress: Tensor, noise: Tensors, rate: Tensor, splices: Tensors
-    ) -> Any:
-        splice = self.together.one(splices) if self.together is not None else None
-        return functional_call(self.program, (parameters, buffers), (inputs, progress, noise, rate, splice))
+    def __init__(self, executor: Stacked, tick: Tick = None, stop: Stop = None):
+        self.executor, self.tick, self.stop = executor, tick, stop
+        self._courses: list[Course] = []  # by rank, then by who came first
+        self._aboard: list[Course] = []
+        self._stack: Stack | None = None
 
-    def _noise(self, step: int, sample: Tensor) -> Tensors:
-        numbers = {"dtype": sample.dtype, "device": sample.device}
-        drawn = [noise_of(m.sae, m.assembly.spec.training.seed, step, m.batches.batch, **numbers) for m in self.members]
-        return {name: torch.stack([one[name] for one in drawn]) for name in drawn[0]}
+    @property
+    def pending(self) -> int:
+        return len(self._courses)
 
-    def _batch(self, step: int, shared: bool) -> tuple[Tensors, Tensors]:
-        """Returns the rows of a step and what splices are made of, with a member axis unless they are `shared` by all."""
-        windows = [member.batches for member in self.members if isinstance(member.batches, WindowBatches)]
-        if windows:
-            self.together = Together(windows, step, shared)
-            return self.together.rows, self.together.tensors
-        if shared:
-            return self.first.batches.at(step), {}
-        batches = [member.batches.at(step) for member in self.members]
-        return {name: torch.stack([batch[name] for batch in batches]) for name in batches[0]}, {}
+    def add(self, member: Member, until_frac: float, then: Then = None, rank: tuple[int, ...] = ()) -> None:
+        insort(self._courses, course(member, until_frac, then, rank), key=lambda each: each.rank)
 
-    @torch.no_grad()
-    def _write_back(self, steps: int, terms: dict[str, Tensor]) -> None:
-        told = {name: value.detach().tolist() for name, value in terms.items()}
-        for index, member in enumerate(self.members):
-            for name, value in member.sae.named_parameters():
-                value.copy_(self.parameters[name][index])
-            for name, value in member.sae.named_buffers():
-                value.copy_(self.buffers[name][index])
-            for name, moments in member.moments.items():
-                for key, value in moments.items():
-                    value.copy_(self.moments[name][key][index])
-            member.step += steps
-            member.history.append((member.step, {name: values[index] for name, values in told.items()}))
+    def wait(self) -> list[tuple[Member, Any]]:
+        while self._courses and not (self.stop and self.stop()):
+            ended = [each for each in self._courses if each.ended]
+            if not ended:
+                self._advance(self._next())
+                continue
+            self._with_each(ended, Course.finish)
+            self._courses = [each for each in self._courses if each not in ended]
+            return [(each.member, each.result) for each in ended]
+        return []
+
+    def close(self) -> None:
+        self._aboard, self._stack = [], None
+
+    def _next(self) -> list[Course]:
+        first = self._courses[0].member
+        group = [each for each in self._courses if _alike(each.member, first)]
+        return group[: self.executor.room(first)]
+
+    def _advance(self, group: list[Course]) -> None:
+        begun, ahead = perf_counter(), [each.ahead() for each in group]
+        steps = min(ahead)
+        told = self._steps(group, steps)
+        if told is None:
+            return
+        spent = (perf_counter() - begun) / len(group)
+        for each in group:
+            each.member.seconds += spent
+        there = {each: terms for each, distance, terms in zip(group, ahead, told) if distance == steps}
+        for each, terms in there.items():
+            each.member.history.append((each.member.step, terms))
+        self._with_each(there, self._arrive)
+        if self.tick:
+            self.tick(steps * sum(each.member.batches.batch for each in group))
+
+    def _arrive(self, one: Course) -> None:
+        one.arrive()
+        if self._stack is not None:
+            self._stack.read(self._aboard.index(one))
+
+    def _steps(self, group: list[Course], steps: int) -> list[Terms] | None:
+        """Returns the terms of every member's last loss; None if there was not enough memory, and the members are as they were."""
+        try:
+            if self._stack is None or self._aboard != group:
+                self.close()  # before the next takes its memory
+                self._aboard, self._stack = group, Stack([each.member for each in group])
+            return self._stack.advance(steps)
+        except Exception as error:
+            self.close()
+            if not out_of_memory(error):
+                raise
+        torch.cuda.empty_cache()  # only here: what the failed step held is freed with its error
+        members = [each.member for each in group]
+        if len(members) > 1:
+            self.executor.halve(members)
+        else:
+            too_big(members[0])
+        return None
+
+    def _with_each(self, courses: Iterable[Course], act: Callable[[Course], None]) -> None:
+        """Does something with every member in turn; where that raises it leaves the crew, and the first error is raised at the end."""
+        errors: list[Exception] = []
+        for each in courses:
+            try:
+                with fitting(each.member):
+                    act(each)
+            except Exception as error:
+                self._courses.remove(each)
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
 
-def _stack(many: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.stack([one[name].detach() for one in many]) for name in many[0]}
+def _structure(member: Member) -> Key:
+    return member.assembly.receipt.structure, member.precision
 
 
-def _widest(members: list[Member]) -> SAE:
-    """Returns a program whose static bounds (such as the largest k) hold every member's settings."""
-    program = copy.deepcopy(members[0].sae)
-    for key, block in program.blocks.items():
-        for name in [name for name in vars(block) if name.endswith("_bound")]:
-            setattr(block, name, max(getattr(member.sae.blocks[key], name) for member in members))
-    return program
-
-
-def _stacked_settings(blocks: list[Any]) -> Any:
-    stacked = copy.deepcopy(blocks[0])
-    for name in stacked.settings:
-        setattr(stacked, name, torch.stack([getattr(block, name) for block in blocks]))
-    return stacked
+def _alike(one: Member, other: Member) -> bool:
+    """Returns whether two members may be stacked."""
+    return _structure(one) == _structure(other) and one.batches.rows is other.batches.rows

@@ -21,18 +21,17 @@ class Together:
     A language model is not written for `vmap`: the windows of all members are one longer batch for it instead.
 
     Args:
-        batches: each member's batches, all of one model.
-        step: the step they are at.
-        shared: whether all members see the same windows, which are then read once.
+        first: the batches of one of them; all are of one model.
+        numbers: the windows of every member's own step, one member after another.
     """
 
-    def __init__(self, batches: Sequence[WindowBatches], step: int, shared: bool):
-        self.first = batches[0]
-        taken = [each.take(step) for each in (batches[:1] if shared else batches)]
-        self.numbers = torch.cat([each.numbers(step) for each in batches])
-        self.rows = {name: _joined([rows[name] for rows, _ in taken], shared) for name in taken[0][0]}
-        told = [_tensors(splice) for _, splice in taken if splice is not None]
-        self.tensors = {name: _joined([one[name] for one in told], shared) for name in told[0]}
+    def __init__(self, first: WindowBatches, numbers: Tensor):
+        self.first, self.numbers = first, numbers
+
+    def tensors(self, splice: Splice) -> Tensors:
+        """Returns what a splice is made of."""
+        rows = {_POINT + point: value for point, value in splice.clean.rows.items()}
+        return {"tokens": splice.tokens, "logits": splice.clean.logits, **rows}
 
     def one(self, tensors: Tensors) -> Splice:
         """Returns a member's splice, from its slice of `tensors`."""
@@ -68,12 +67,3 @@ class _Folded(torch.autograd.Function):
         stacked = [value.expand(count, *value.shape) if dim is None else value.movedim(dim, 0) for dim, value in zip(in_dims[1:], values)]
         found = tuple(call(stacked))
         return found, (0,) * len(found)
-
-
-def _tensors(splice: Splice) -> Tensors:
-    rows = {_POINT + point: value for point, value in splice.clean.rows.items()}
-    return {"tokens": splice.tokens, "logits": splice.clean.logits, **rows}
-
-
-def _joined(values: list[Tensor], shared: bool) -> Tensor:
-    return values[0] if shared else torch.stack(values)

@@ -33,17 +33,13 @@ def test_a_last_step_that_breaks_the_sae_is_a_failure_in_words(executor: type):
     assert tame.failure is None and tame.done
 
 
-class Spoils(Looped):
-    """Leaves a number behind that is none."""
-
-    def advance(self, members: list[Member], steps: int, tick: Any = None) -> None:
-        super().advance(members, steps, tick)
-        members[0].sae.block("encoder").weight.data[0, 0] = torch.nan
-
-
-def test_parameters_that_are_not_finite_are_named():
+@pytest.mark.parametrize("executor", [Looped, Stacked])
+def test_parameters_that_are_not_finite_are_named(executor: type):
     found = member(1, **FLAT)
-    train([found], Spoils())
+    found.assembly.optimizer.lr.fill_(torch.inf)
+    for name, value in found.parameters().items():
+        value.requires_grad_(name == "blocks.encoder.weight")
+    train([found], executor())
     assert found.failure == "the SAE stopped being finite by step 1 (encoder.weight); a lower learning rate may hold"
 
 
