@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import RLock
 from typing import Any, TypeVar
 
 import torch
@@ -30,6 +31,9 @@ from archsearch.blocks.signals import Sizes
 from archsearch.errors import AssemblyError, DataError, InvalidInput, Problem
 
 T = TypeVar("T", bound=Block)
+
+_ALONE = RLock()
+"""Held while an SAE is built: the default dtype is one for all threads."""
 
 
 @dataclass(frozen=True)
@@ -152,10 +156,11 @@ def _make(node: Node) -> Block:
 
 @contextmanager
 def _defaults(dtype: torch.dtype, device: str | torch.device):
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        with torch.device(device):
-            yield
-    finally:
-        torch.set_default_dtype(before)
+    with _ALONE:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)
+        try:
+            with torch.device(device):
+                yield
+        finally:
+            torch.set_default_dtype(before)

@@ -11,6 +11,7 @@ from typing import Any
 
 from archsearch.assembler.build import Assembly, assemble
 from archsearch.assembler.parse import parse
+from archsearch.assembler.points import calibrations
 from archsearch.assembler.reach import Count, Reach, counts_of, distinct_values, l0_range
 from archsearch.assembler.requested import check_written
 from archsearch.assembler.splices import source_problems
@@ -72,6 +73,7 @@ def check_space(
     check.template(space.template, fills, seed)
     check.note_sweep()
     check.note_ladder()
+    check.points()
     trees, problems = _baselines(space, recipes, names)
     for place, tree in trees.items():
         try:
@@ -179,6 +181,15 @@ class _Check:
             self.notes.append(f"ladder: {early}; before {EARLY_RUNG}, or in runs under {SHORT_RUN}, numbers say little about the end")
         if all(settled > ladder.rungs[-1] for _, settled in self._lengths):
             self.notes.append("ladder: every SAE is ramped beyond the last rung (receipt: settled_frac), so none is ever judged")
+
+    def points(self) -> None:
+        """Checks what finished SAEs are cut by."""
+        if self.space.study.points is None:
+            return
+        try:
+            calibrations(self.space.study.points, self.blocks)
+        except InvalidInput as error:
+            self.problems += error.problems
 
     def _document(self, filled: Filled) -> tuple[list[Problem], Assembly | None, str | None]:
         """Returns the problems of one document, and what was built of it and the hole it is swept over where there is none."""

@@ -224,21 +224,23 @@ class SAE(nn.Module):
                     getattr(block, name).copy_(value)
 
     @torch.no_grad()
-    def cut(self, calibration: Calibration, rows: dict[str, Tensor]) -> float:
+    def cut(self, calibration: Calibration, rows: dict[str, Tensor]) -> tuple[float, float]:
         """Sets the cut-offs from rows of the calibrate split (in place), one dictionary after another as signals flow.
 
         Returns:
-            Effective L0 on those rows before.
+            Effective L0 on those rows before and after.
         """
         inputs = self.scale(rows)
         before, count = self.signals(inputs), len(next(iter(inputs.values())))
         fired = {name: int((before[code] != 0).sum()) for name, code in self._codes.items()}
         l0 = sum(fired.values()) / count + self.graph.dense_rank
         share = calibration.keeps(l0, self.graph.dense_rank)
+        left, signals = 0, before  # to the first of them nothing has been cut yet
         for name in (call.label for call in self._graph_calls if call.label in self._codes):
-            code = self.signals(inputs)[self._codes[name]]
+            code = (signals or self.signals(inputs))[self._codes[name]]
             self.cutoff_of(name).copy_(calibration.cutoffs(code, round(share * fired[name])))
-        return l0
+            left, signals = left + int((self.cutoffs[_key(name)](code) != 0).sum()), None
+        return l0, left / count + self.graph.dense_rank
 
     def _weigh(self, call: _Call, value: Tensor, progress: Tensor) -> Tensor:
         if not call.is_loss:

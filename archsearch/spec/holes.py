@@ -3,6 +3,8 @@
 Value holes stand where a number or a word would: `{float: [lo, hi], log: true}`, `{int: [lo, hi], log: true}`, `{choice: [...]}`.
 Structure holes stand where a block would: `{oneof: {branch: block}}`, and in a graph `{repeat: block, min: 0, max: 3}`.
 `float`, `int`, `choice`, `oneof` and `repeat` are reserved words: a mapping with such a key is a hole.
+Any of them may say with `prior:` where its author expects good values: `{float: [0.0003, 0.003], log: true, prior: 0.001}`. A prior moves
+where a study looks first; what is legal stays as it is.
 """
 
 from __future__ import annotations
@@ -21,7 +23,13 @@ Primitive = str | int | float | bool | None
 _DIGITS = 3
 """Significant digits floats are cut to when sampled, so that two samples can be equal."""
 
-_OPTIONS = {"float": ("log",), "int": ("log",), "choice": (), "oneof": (), "repeat": ("min", "max")}
+_OPTIONS = {
+    "float": ("log", "prior"),
+    "int": ("log", "prior"),
+    "choice": ("prior",),
+    "oneof": ("prior",),
+    "repeat": ("min", "max", "prior"),
+}
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -37,11 +45,15 @@ class Suggest(Protocol):
 
 @dataclass(frozen=True)
 class FloatHole:
-    """A real number in [low, high], uniform or log-uniform, cut to three significant digits when sampled."""
+    """A real number in [low, high], uniform or log-uniform, cut to three significant digits when sampled.
+
+    `prior`, of every hole: the one value its author expects to be good; empty where nothing is said.
+    """
 
     low: float
     high: float
     log: bool = False
+    prior: tuple[float, ...] = ()
 
     def suggest(self, name: str, trial: Suggest) -> float:
         """Returns a value; an enqueued or stored one outside the range is refused."""
@@ -66,6 +78,7 @@ class IntHole:
     low: int
     high: int
     log: bool = False
+    prior: tuple[int, ...] = ()
 
     def suggest(self, name: str, trial: Suggest) -> int:
         """Returns a value; an enqueued or stored one outside the range is refused."""
@@ -84,6 +97,7 @@ class ChoiceHole:
     """One of several words or numbers, sorted so that their order in the file means nothing."""
 
     values: tuple[Primitive, ...]
+    prior: tuple[Primitive, ...] = ()
 
     def suggest(self, name: str, trial: Suggest) -> Primitive:
         """Returns a value; an enqueued or stored one that is not among them is refused."""
@@ -113,11 +127,12 @@ class OneOf:
     """One of several subtrees, by branch."""
 
     branches: dict[str, Any]
+    prior: tuple[str, ...] = ()
 
     @property
     def tags(self) -> ChoiceHole:
         """The categorical that picks the branch."""
-        return ChoiceHole(tuple(sorted(self.branches)))
+        return ChoiceHole(tuple(sorted(self.branches)), self.prior)
 
 
 @dataclass(frozen=True)
@@ -127,11 +142,12 @@ class Repeat:
     block: Any
     min: int
     max: int
+    prior: tuple[int, ...] = ()
 
     @property
     def count(self) -> IntHole:
         """The whole number of copies."""
-        return IntHole(self.min, self.max)
+        return IntHole(self.min, self.max, prior=self.prior)
 
 
 VALUES = (FloatHole, IntHole, ChoiceHole)
@@ -165,9 +181,9 @@ def _read_hole(word: str, node: dict[str, Any], path: Key, problems: list[Proble
     if word in ("float", "int"):
         return _read_range(word, node, path, problems)
     if word == "choice":
-        return _read_choice(node["choice"], path, problems)
+        return _read_choice(node, path, problems)
     if word == "oneof":
-        return read_oneof(node["oneof"], path, problems, in_graph)
+        return read_oneof(node, path, problems, in_graph)
     return _read_repeat(node, path, problems, in_graph)
 
 
@@ -193,7 +209,37 @@ def _read_range(word: str, node: dict[str, Any], path: Key, problems: list[Probl
     problems += found
     if found:
         return None
-    return IntHole(low, high, log) if whole else FloatHole(float(low), float(high), log)
+    prior = _number_prior(node, low, high, types, path, problems)
+    return IntHole(low, high, log, prior) if whole else FloatHole(float(low), float(high), log, tuple(map(float, prior)))
+
+
+def _number_prior(
+    node: dict[str, Any], low: Any, high: Any, types: tuple[type, ...], path: Key, problems: list[Problem]
+) -> tuple[Any, ...]:
+    """Returns the prior of a range, empty where there is none; one outside the range goes to `problems`."""
+    if "prior" not in node:
+        return ()
+    prior = node["prior"]
+    if is_number(prior, types) and low <= prior <= high:
+        return (prior,)
+    kind = "number" if float in types else "whole number"
+    problems.append(
+        Problem(f"a prior must be a {kind} from {low!r} to {high!r}, the hole's own range; got {prior!r}", dotted((*path, "prior")))
+    )
+    return ()
+
+
+def choice_prior(node: dict[str, Any], values: Sequence[Primitive], path: Key, problems: list[Problem]) -> tuple[Any, ...]:
+    """Returns the prior of a choice, empty where there is none; one that is not among the values goes to `problems`."""
+    if "prior" not in node:
+        return ()
+    prior = node["prior"]
+    known = [value for value in values if value == prior and isinstance(value, bool) == isinstance(prior, bool)]
+    if not known:
+        words = [value for value in values if isinstance(value, str)]
+        hint = nearest(prior, words) if isinstance(prior, str) and words else f"valid: {list(values)}"
+        problems.append(Problem(f"a prior must be one of the hole's own values; got {prior!r}; {hint}", dotted((*path, "prior"))))
+    return tuple(known[:1])
 
 
 def is_number(value: Any, types: tuple[type, ...] = (int, float)) -> bool:
@@ -201,8 +247,8 @@ def is_number(value: Any, types: tuple[type, ...] = (int, float)) -> bool:
     return isinstance(value, types) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _read_choice(values: Any, path: Key, problems: list[Problem]) -> ChoiceHole | None:
-    where = dotted((*path, "choice"))
+def _read_choice(node: dict[str, Any], path: Key, problems: list[Problem]) -> ChoiceHole | None:
+    values, where = node["choice"], dotted((*path, "choice"))
     if not isinstance(values, list) or not values:
         problems.append(Problem(f"must list at least one value, as in `{{choice: [a, b]}}`; got {values!r}", where))
         return None
@@ -216,7 +262,8 @@ def _read_choice(values: Any, path: Key, problems: list[Problem]) -> ChoiceHole 
     if twice:
         problems.append(Problem(f"may list each value once (1, 1.0 and true count as one); got {twice[0]!r} twice", where))
         return None
-    return ChoiceHole(tuple(sorted(values, key=_rank)))
+    ordered = tuple(sorted(values, key=_rank))
+    return ChoiceHole(ordered, choice_prior(node, ordered, path, problems))
 
 
 def _rank(value: Primitive) -> tuple[int, float, str]:
@@ -227,15 +274,16 @@ def _rank(value: Primitive) -> tuple[int, float, str]:
     return (3, 0.0, value) if isinstance(value, str) else (2, float(value), "")
 
 
-def read_oneof(branches: Any, path: Key, problems: list[Problem], in_graph: bool = False) -> OneOf | None:
+def read_oneof(node: dict[str, Any], path: Key, problems: list[Problem], in_graph: bool = False) -> OneOf | None:
     """Returns the branches of `{oneof: {name: ...}}` at `path`, or None where they are no mapping of names."""
-    inside = (*path, "oneof")
+    branches, inside = node["oneof"], (*path, "oneof")
     if not isinstance(branches, dict) or not branches:
         problems.append(Problem(f"must map names of branches to what they stand for; got {branches!r}", dotted(inside)))
         return None
     for name in branches:
         check_name(name, "a branch", (*inside, name), problems)
-    return OneOf({name: read_tree(entry, (*inside, name), problems, in_graph) for name, entry in branches.items()})
+    prior = choice_prior(node, sorted(branches), path, problems)
+    return OneOf({name: read_tree(entry, (*inside, name), problems, in_graph) for name, entry in branches.items()}, prior)
 
 
 def _read_repeat(node: dict[str, Any], path: Key, problems: list[Problem], in_graph: bool) -> Repeat | None:
@@ -255,7 +303,7 @@ def _read_repeat(node: dict[str, Any], path: Key, problems: list[Problem], in_gr
     if isinstance(block, Repeat):
         found.append(Problem("a `repeat` may not stand directly in another", dotted((*path, "repeat"))))
     problems += found
-    return None if found or high is None else Repeat(block, low, high)
+    return None if found or high is None else Repeat(block, low, high, _number_prior(node, low, high, (int,), path, problems))
 
 
 def sorted_items(node: Any) -> Iterator[tuple[str | int, Any]]:

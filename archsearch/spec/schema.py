@@ -12,6 +12,7 @@ Schema = dict[str, Any]
 
 _BOUNDS = {"type": "array", "minItems": 2, "maxItems": 2}
 _NULL: Schema = {"type": "null"}
+_WORD: Schema = {"type": "string"}
 
 
 def sae_schema(grammar: Grammar) -> Schema:
@@ -46,7 +47,8 @@ def _variants(definitions: Mapping[str, Schema], opener: _Opener) -> Schema:
             r"^losses\.[^.]+$": _or_null({"$ref": "#/$defs/Loss"}),
         },
     }
-    groups = _object({"oneof": {"type": "object", "minProperties": 1, "additionalProperties": {"anyOf": [branch, _NULL]}}}, ["oneof"])
+    branches = {"type": "object", "minProperties": 1, "additionalProperties": {"anyOf": [branch, _NULL]}}
+    groups = _object({"oneof": branches, "prior": _WORD}, ["oneof"])
     return {"type": "object", "additionalProperties": groups, "description": opener.texts["variants"]}
 
 
@@ -119,8 +121,8 @@ class _Opener:
         """Returns `schema`, or a hole that may stand for it; wires are opened as a whole."""
         inner = schema if wires else self._inner(schema)
         if wires and self._holes:
-            signals = _object({"choice": {"type": "array", "minItems": 1, "items": {"type": "string"}}}, ["choice"])
-            return {"anyOf": [schema, signals, _object({"oneof": {"type": "object", "minProperties": 1}}, ["oneof"])]}
+            signals = _object({"choice": {"type": "array", "minItems": 1, "items": _WORD}, "prior": _WORD}, ["choice"])
+            return {"anyOf": [schema, signals, _object({"oneof": {"type": "object", "minProperties": 1}, "prior": _WORD}, ["oneof"])]}
         if not self._holes:
             return inner
         texts = {key: inner[key] for key in ("title", "description", "default") if key in inner}
@@ -128,9 +130,9 @@ class _Opener:
         options = [plain, *self._value_holes(plain)]
         if repeat:
             count = {"type": "integer", "minimum": 0}
-            options.append(_object({"repeat": plain, "min": count, "max": count}, ["repeat", "max"]))
+            options.append(_object({"repeat": plain, "min": count, "max": count, "prior": count}, ["repeat", "max"]))
         branches = {"type": "object", "minProperties": 1, "additionalProperties": _or_null({"anyOf": list(options)})}
-        return {"anyOf": [*options, _object({"oneof": branches}, ["oneof"])], **texts}
+        return {"anyOf": [*options, _object({"oneof": branches, "prior": _WORD}, ["oneof"])], **texts}
 
     def _value_holes(self, schema: Schema) -> list[Schema]:
         types = {member.get("type") for member in schema.get("anyOf", [schema])}
@@ -140,7 +142,7 @@ class _Opener:
         if types & {"number", "integer"}:
             found.append({"$ref": "#/$defs/IntHole"})
         if types & {"number", "integer", "string", "boolean"}:
-            found.append(_object({"choice": {"type": "array", "minItems": 1, "items": schema}}, ["choice"]))
+            found.append(_object({"choice": {"type": "array", "minItems": 1, "items": schema}, "prior": schema}, ["choice"]))
         return found
 
 
@@ -153,4 +155,4 @@ def _or_null(schema: Schema) -> Schema:
 
 
 def _range(word: str, type: str) -> Schema:
-    return _object({word: {**_BOUNDS, "items": {"type": type}}, "log": {"type": "boolean"}}, [word])
+    return _object({word: {**_BOUNDS, "items": {"type": type}}, "log": {"type": "boolean"}, "prior": {"type": type}}, [word])

@@ -13,9 +13,10 @@ from archsearch.spec.activations import ActivationsSpec, BundledSource
 from archsearch.spec.block import SpecModel
 from archsearch.spec.differences import differences
 from archsearch.spec.hashes import digest, written
-from archsearch.spec.holes import ChoiceHole, FloatHole, IntHole, OneOf, Repeat, Suggest, is_number
+from archsearch.spec.holes import VALUES, ChoiceHole, FloatHole, IntHole, OneOf, Repeat, Suggest, is_number
 from archsearch.spec.ladder import LadderSpec
 from archsearch.spec.messages import problems_of
+from archsearch.spec.points import PointsSpec, misplaced
 from archsearch.spec.stop import StopSpec
 from archsearch.spec.template import Filled, Parameter, Template
 from archsearch.spec.yaml import Document, Key, load, located
@@ -84,6 +85,7 @@ class StudySpec(SpecModel):
     seed: int = Field(0, ge=0, description="Seed of the sampler.")
     stop: StopSpec | None = Field(None, description="Ends the study before all its trials are done; unset: nothing does.")
     ladder: LadderSpec | None = Field(None, description="Stops SAEs that fall behind; unset: all are trained to the end.")
+    points: PointsSpec | None = Field(None, description="Lower L0s that finished SAEs are cut to and measured at; unset: none.")
     baseline_asks: int = Field(1, ge=1, description="Draws of the other holes each baseline gets, each swept over sparsity (count).")
     sparsity: str | list[str] | None = Field(
         None, description="Name of the hole swept over, or several for several branches; needed where a structure has two."
@@ -150,6 +152,8 @@ class Space(SpecModel):
         """
         if self.study.sweep is not None and self.study.l0 and self.sae.get(TARGET) is not None:
             raise InvalidInput([Problem("the study's sweep says which L0s to reach; say it in one place only", f"sae.{TARGET}")])
+        if self.study.points is not None and (wrong := misplaced(self.study.points, self.study.band, self.study.l0)):
+            raise InvalidInput(wrong)
         self._template = Template.read(at_levels(self.sae, self.study), self.variants)
         parameters = self._template.parameters()
         if not parameters:
@@ -254,6 +258,7 @@ class Space(SpecModel):
         groups = {
             g.name: {b: {".".join(p.path): p.value for p in patches} for b, patches in g.branches.items()} for g in self.template.groups
         }
+        priors = {g.name: {"(prior)": branch} for g in self.template.groups for branch in g.prior}
         study = written(self.study)
         for name in ("trials", "stop"):
             study.pop(name, None)
@@ -261,7 +266,9 @@ class Space(SpecModel):
             "name": self.name,
             "activations": written(self.activations),
             "sae": _plain(self.template.tree),
-            "variants": {name: {b: _plain(patch, True) for b, patch in branches.items()} for name, branches in groups.items()},
+            "variants": {
+                name: {b: _plain(patch, True) for b, patch in branches.items()} | priors.get(name, {}) for name, branches in groups.items()
+            },
             "baselines": self.baselines,
             "study": study,
         }
@@ -349,15 +356,19 @@ def _at(node: Any, path: Key) -> Any:
 
 def _plain(node: Any, ordered: bool = False) -> Any:
     """Returns a tree with holes as plain data of one spelling; where the order of keys means something it is written down."""
+    if isinstance(node, (*VALUES, OneOf, Repeat)):
+        return _plain_hole(node) | ({"prior": node.prior[0]} if node.prior else {})  # none: such spaces keep their fingerprint
+    if isinstance(node, dict):
+        order = {"(order)": list(node)} if ordered else {}
+        return {key: _plain(value, key == "graph") for key, value in node.items()} | order
+    return [_plain(value) for value in node] if isinstance(node, list) else node
+
+
+def _plain_hole(node: FloatHole | IntHole | ChoiceHole | OneOf | Repeat) -> dict[str, Any]:
     if isinstance(node, (FloatHole, IntHole)):
         return {"float" if isinstance(node, FloatHole) else "int": [node.low, node.high], "log": node.log}
     if isinstance(node, ChoiceHole):
         return {"choice": list(node.values)}
     if isinstance(node, OneOf):
         return {"oneof": {branch: _plain(value) for branch, value in node.branches.items()}}
-    if isinstance(node, Repeat):
-        return {"repeat": _plain(node.block), "min": node.min, "max": node.max}
-    if isinstance(node, dict):
-        order = {"(order)": list(node)} if ordered else {}
-        return {key: _plain(value, key == "graph") for key, value in node.items()} | order
-    return [_plain(value) for value in node] if isinstance(node, list) else node
+    return {"repeat": _plain(node.block), "min": node.min, "max": node.max}

@@ -1,9 +1,10 @@
 """Variants: named branches, each setting several paths of the SAE tree together (a gate and the loss it needs).
 
-`variants:` holds groups `{oneof: {branch: {dotted.path: value, ...}}}`. A value replaces what stood at its path whole;
-mappings on the way are made where missing; a block written short (`encoder: linear_encoder`) is written out where a path goes
-into it; a label new to the graph is put at its end. Null takes an entry out of `graph` or `losses`; elsewhere it is the value
-null. Two groups that touch one path are refused, for what a trial is must not depend on their order.
+`variants:` holds groups `{oneof: {branch: {dotted.path: value, ...}}}`, with `prior: branch` beside `oneof` where its author expects one
+to be good. A value replaces what stood at its path whole; mappings on the way are made where missing; a block written short
+(`encoder: linear_encoder`) is written out where a path goes into it; a label new to the graph is put at its end. Null takes an entry out of
+`graph` or `losses`; elsewhere it is the value null. Two groups that touch one path are refused, for what a trial is must not depend on
+their order.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from itertools import combinations
 from typing import Any
 
 from archsearch.errors import Problem
-from archsearch.spec.holes import VALUES, ChoiceHole, OneOf, Repeat, check_name, read_tree, sorted_items
+from archsearch.spec.holes import VALUES, ChoiceHole, OneOf, Repeat, check_name, choice_prior, read_tree, sorted_items
 from archsearch.spec.yaml import Key, dotted
 
 
@@ -33,11 +34,12 @@ class Group:
 
     name: str
     branches: dict[str, tuple[Patch, ...]]
+    prior: tuple[str, ...] = ()
 
     @property
     def tags(self) -> ChoiceHole:
         """The categorical that picks the branch."""
-        return ChoiceHole(tuple(sorted(self.branches)))
+        return ChoiceHole(tuple(sorted(self.branches)), self.prior)
 
     def touching(self, path: Key) -> list[str]:
         """Returns the branches that replace what stands at `path`, sorted."""
@@ -55,12 +57,13 @@ def read_variants(raw: Any, problems: list[Problem]) -> tuple[Group, ...]:
         path = (*root, name)
         check_name(name, "a variants group", path, problems)
         branches = node.get("oneof") if isinstance(node, dict) else None
-        if not isinstance(branches, dict) or not branches or set(node) != {"oneof"}:
+        if not isinstance(branches, dict) or not branches or set(node) - {"prior"} != {"oneof"}:
             problems.append(Problem(f"must be `{{oneof: {{branch: {{path: value}}}}}}`; got {node!r}", dotted(path)))
             continue
         for branch in branches:
             check_name(branch, "a branch", (*path, "oneof", branch), problems)
-        groups.append(Group(name, {b: _read_branch(patches, (*path, "oneof", b), problems) for b, patches in branches.items()}))
+        read = {b: _read_branch(patches, (*path, "oneof", b), problems) for b, patches in branches.items()}
+        groups.append(Group(name, read, choice_prior(node, sorted(branches), path, problems)))
     return tuple(groups)
 
 

@@ -26,6 +26,11 @@ def read(node: Any, **options: bool) -> tuple[Any, list[str]]:
         ({"choice": ["b", "a"]}, ChoiceHole(("a", "b"))),
         ({"choice": ["b", 10, 2, None, True, 2.5]}, ChoiceHole((None, True, 2, 2.5, 10, "b"))),
         ({"oneof": {"b": "topk", "a": {"k": {"int": [1, 2]}}}}, OneOf({"b": "topk", "a": {"k": IntHole(1, 2)}})),
+        ({"float": [0.1, 10], "prior": 1}, FloatHole(0.1, 10.0, prior=(1.0,))),
+        ({"int": [4, 64], "log": True, "prior": 4}, IntHole(4, 64, True, (4,))),
+        ({"choice": ["b", None, 2], "prior": None}, ChoiceHole((None, 2, "b"), (None,))),
+        ({"choice": [1.0, 2], "prior": 1}, ChoiceHole((1.0, 2), (1.0,))),
+        ({"oneof": {"b": "topk", "a": "relu"}, "prior": "b"}, OneOf({"b": "topk", "a": "relu"}, ("b",))),
     ],
 )
 def test_holes_are_read(node: Any, hole: Any):
@@ -56,6 +61,14 @@ def test_a_repeat_stands_in_a_graph_only():
         ({"choice": "ab"}, "here.choice: must list at least one value, as in `{choice: [a, b]}`; got 'ab'"),
         ({"choice": [1, True]}, "here.choice: may list each value once (1, 1.0 and true count as one); got True twice"),
         ({"oneof": ["a"]}, "here.oneof: must map names of branches to what they stand for; got ['a']"),
+        ({"float": [1, 2], "prior": 3}, "here.prior: a prior must be a number from 1 to 2, the hole's own range; got 3"),
+        ({"float": [1, 2], "prior": None}, "here.prior: a prior must be a number from 1 to 2, the hole's own range; got None"),
+        ({"int": [1, 4], "prior": 2.5}, "here.prior: a prior must be a whole number from 1 to 4, the hole's own range; got 2.5"),
+        ({"choice": [1, 2], "prior": True}, "here.prior: a prior must be one of the hole's own values; got True; valid: [1, 2]"),
+        (
+            {"oneof": {"topk": 1, "relu": 2}, "prior": "tpk"},
+            "here.prior: a prior must be one of the hole's own values; got 'tpk'; did you mean 'topk'? (valid: relu, topk)",
+        ),
     ],
 )
 def test_what_a_hole_cannot_be(node: Any, said: str):
@@ -82,6 +95,10 @@ def test_names_of_branches_stay_readable_in_names_of_holes():
         ({"repeat": "relu", "min": 2, "max": 2}, "here.max: must be a whole number above min (2); got 2"),
         ({"repeat": "relu", "min": -1, "max": 2}, "here.min: must be a whole number, 0 or more; got -1"),
         ({"repeat": 3, "max": 2}, "here.repeat: must be a block; got 3"),
+        (
+            {"repeat": "relu", "max": 2, "prior": 3},
+            "here.prior: a prior must be a whole number from 0 to 2, the hole's own range; got 3",
+        ),
     ],
 )
 def test_what_a_repeat_cannot_be(node: Any, said: str):
@@ -135,3 +152,8 @@ def test_spread_has_both_ends():
     assert IntHole(4, 64, True).spread(4) == [4, 10, 25, 64]
     assert IntHole(4, 5).spread(4) == [4, 5]
     assert ChoiceHole(("a", "b", "c")).spread(2) == ["a", "c"]
+
+
+def test_the_holes_of_a_structure_hand_their_prior_on():
+    assert Repeat("relu", 0, 2, (1,)).count == IntHole(0, 2, prior=(1,))
+    assert OneOf({"b": 1, "a": 2}, ("b",)).tags == ChoiceHole(("a", "b"), ("b",))

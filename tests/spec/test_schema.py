@@ -123,6 +123,12 @@ def with_gate(gate: Any) -> dict[str, Any]:
         ({"repeat": "topk", "min": 0, "max": 2}, True),
         ({"repeat": "topk"}, False),
         ({"kind": "topk", "from": {"choice": ["encoder", "other"]}}, True),
+        ({"kind": "topk", "k": {"int": [1, 4], "prior": 2}}, True),
+        ({"kind": "topk", "k": {"int": [1, 4], "prior": "two"}}, False),
+        ({"kind": "gated", "training": {"choice": ["frozen_decoder", "straight_through"], "prior": "straight_through"}}, True),
+        ({"oneof": {"a": "topk", "b": "relu"}, "prior": "b"}, True),
+        ({"oneof": {"a": "topk", "b": "relu"}, "prior": 2}, False),
+        ({"repeat": "topk", "max": 2, "prior": 1}, True),
     ],
 )
 def test_a_block_is_a_kind_a_mapping_or_a_hole(gate: Any, fits: bool, space: Any):
@@ -152,3 +158,9 @@ def test_an_sae_spec_has_no_holes_and_checks_nested_graphs(sae: Any):
 def test_every_kind_of_the_catalogue_is_in_the_schema(sae: Any):
     text = repr(sae)
     assert [kind for kind in catalogue().blocks if f"'const': '{kind}'" not in text] == []
+
+
+def test_a_group_of_variants_may_have_a_prior(space: Any):
+    group = {"oneof": {"one": {"width": 8}, "two": None}}
+    assert valid(with_gate("topk") | {"variants": {"gate": {**group, "prior": "two"}}}, space, space)
+    assert not valid(with_gate("topk") | {"variants": {"gate": {**group, "prior": 2}}}, space, space)

@@ -201,6 +201,8 @@ def test_spelling_does_not_change_the_fingerprint():
             "gate: relu, encoder: linear_encoder,",
             "sae.graph.(order): ['encoder', 'gate', 'decoder'] -> ['gate', 'encoder', 'decoder']",
         ),
+        ("[4, 64], log: true", "[4, 64], log: true, prior: 8", "variants.gate.topk.graph.gate.k.prior: nothing -> 8"),
+        ("variants:\n  gate:\n", "variants:\n  gate:\n    prior: topk\n", "variants.gate.(prior): nothing -> 'topk'"),
     ],
 )
 def test_another_space_has_another_fingerprint_and_says_where(old: str, new: str, line: str):
@@ -235,3 +237,21 @@ def test_a_sweep_that_is_neither_a_number_nor_levels_is_refused_in_one_sentence(
     (said,) = refused(SMALL.replace("study: {sweep: 2}", f"study: {{sweep: {sweep}}}"))
     what = "must be a whole number of levels, 1 or more, or a list of L0s, as in `{l0: [8, 16, 32, 64]}`; got "
     assert said.startswith(f"small.yaml:11 -> study.sweep: {what}")
+
+
+def test_a_space_without_priors_has_the_fingerprint_it_always_had():
+    assert space().fingerprint() == "262737c3e767f810"
+
+
+def test_a_prior_that_cannot_be_is_told_with_its_line():
+    text = SMALL.replace("[0.001, 0.1], log: true", "[0.001, 0.1], log: true, prior: 0.2").replace("  gate:\n", "  gate:\n    prior: tpk\n")
+    assert refused(text) == [
+        "small.yaml:5 -> sae.training.optimizer.lr.prior: a prior must be a number from 0.001 to 0.1, the hole's own range; got 0.2",
+        "small.yaml:8 -> variants.gate.prior: a prior must be one of the hole's own values; got 'tpk'; did you mean 'topk'? "
+        "(valid: relu, topk)",
+    ]
+
+
+def test_a_prior_changes_nothing_about_which_specs_are_legal():
+    expected = space(**{"[0.001, 0.1], log: true": "[0.001, 0.1], log: true, prior: 0.01", "  gate:\n": "  gate:\n    prior: topk\n"})
+    assert [filled.params for filled in expected.corners()] == [filled.params for filled in space().corners()]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from archsearch.errors import InvalidInput
+from archsearch.spec.holes import ChoiceHole
 from archsearch.spec.template import Template
 
 SAE = {"width": 8, "graph": {"encoder": "linear_encoder", "gate": "relu", "decoder": "linear_decoder"}}
@@ -97,6 +98,8 @@ def test_a_hole_every_branch_replaces_is_refused():
         ([], "variants: must map names of groups"),
         ({"v": {"choice": [1]}}, "variants.v: must be `{oneof: {branch: {path: value}}}`"),
         ({"v": {"oneof": {}}}, "variants.v: must be `{oneof: {branch: {path: value}}}`"),
+        ({"v": {"prior": "a"}}, "variants.v: must be `{oneof: {branch: {path: value}}}`"),
+        ({"v": {"oneof": {"a": {}}, "prior": "b"}}, "variants.v.prior: a prior must be one of the hole's own values; got 'b'; valid: a"),
         ({"v": {"oneof": {"a": "topk"}}}, "variants.v.oneof.a: a branch must map paths of the SAE to values"),
         ({"v": {"oneof": {"a": {"graph..gate": 1}}}}, "must be a path such as `graph.gate.k`; got 'graph..gate'"),
         ({"v": {"oneof": {"a": {"width": {"int": [4, 2]}}}}}, "variants.v.oneof.a.width.int: the lowest value comes first"),
@@ -109,3 +112,8 @@ def test_a_hole_every_branch_replaces_is_refused():
 )
 def test_variants_of_another_shape_are_refused(variants: Any, said: str):
     assert said in refused(variants)
+
+
+def test_a_group_says_which_branch_is_expected_to_be_good():
+    template = Template.read(SAE, {"v": {"oneof": {"one": {}, "two": {"width": 8}}, "prior": "two"}})
+    assert template.parameters()["v"].hole == ChoiceHole(("one", "two"), ("two",))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,6 +19,8 @@ class Calibration(Block, abstract=True):
     """
 
     slot = "calibration"
+    cutting: ClassVar[dict[str, Any]] = {"kind": "remove_lowest", "per": "all"}
+    """What cuts SAEs to the points of a study that names no calibration itself; the L0 is given to the block's `l0_setting`."""
 
     def suits(self, dense_rank: int) -> None:
         """Checks that the event can act on an SAE with `dense_rank` flowing past every code.

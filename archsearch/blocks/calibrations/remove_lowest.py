@@ -51,6 +51,8 @@ class RemoveLowest(Calibration):
         where="ablating lowest features",
     )
 
+    l0_setting = "l0"
+
     def __init__(self, spec: Spec):
         super().__init__()
         self.l0, self.share, self.per = spec.l0, spec.share, spec.per
