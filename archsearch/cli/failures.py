@@ -17,7 +17,14 @@ _BY_NUMBER = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EACCES: _LOCKED, e
 _BY_WORDS = {"disk is full": errno.ENOSPC, "readonly database": errno.EROFS, "unable to open database file": errno.EACCES}
 """How SQLite says what the system said."""
 
-_NO_MEMORY = ("not enough memory", "DefaultCPUAllocator", "Storage size calculation overflowed", "CUDA out of memory")
+_NO_MEMORY = (
+    "not enough memory",
+    "DefaultCPUAllocator",
+    "Storage size calculation overflowed",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 """How torch says that there is no memory."""
 
 _DAMAGED = ("file is not a database", "database disk image is malformed", "no such table: archsearch_")

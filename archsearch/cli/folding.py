@@ -34,6 +34,9 @@ def fold_trials(trials: list[TrialRecord], study: Path, into: Path) -> list[Path
 
 
 def _folded(trial: TrialRecord, study: Path) -> tuple[dict[str, Any], SAE]:
+    if trial.cut_to is not None:
+        what = f"trial {trial.label}: the weights that are kept are those before the cut"
+        raise StudyError(f"{what}; export its spec without --fold and train it again")
     number = trial.number if trial.copied_from is None else trial.copied_from
     path = study / "saes" / f"{number}.safetensors"
     if not path.exists():

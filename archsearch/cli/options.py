@@ -13,7 +13,7 @@ from archsearch.errors import nearest
 
 GROUPS = ("Search", "Judge", "One SAE", "Files and blocks", "Activations")
 
-SAMPLERS = ("tpe", "random", "nsga2")
+SAMPLERS = ("tpe", "gp", "random", "nsga2", "evolution")
 EXECUTORS = ("auto", "looped", "stacked")
 PRECISIONS = ("auto", "float32", "bfloat16", "float64")
 
@@ -116,8 +116,15 @@ def _study(parser: Parser) -> None:
     parser.add_argument("--tokens", type=_count, metavar="N", help="activation rows each SAE is trained on (default: the space's)")
     parser.add_argument("--seed", type=_natural, metavar="N", help="seed of the sampler (default: the space's)")
     parser.add_argument(
-        "--sampler", choices=SAMPLERS, default="auto", help="what proposes trials (auto: tpe, or what the study was created with)"
+        "--sampler",
+        choices=SAMPLERS,
+        default="auto",
+        help="what proposes trials; gp refines a space without branches (auto: tpe, or what the study was created with)",
     )
+    text = "begin a new study from an earlier one, a folder or a name under ./studies/: its front first, its trials as evidence"
+    parser.add_argument("--warm-start", metavar="STUDY", help=text)
+    text = "structures in training at a time; fixed when the study is created (default: enough for every core, and one more)"
+    parser.add_argument("--asks", type=_count, metavar="N", help=text)
     parser.add_argument("--out", type=Path, metavar="DIR", help="the study's folder (default: studies/NAME)")
     parser.add_argument("--storage", metavar="URL", help="database (default: sqlite, study.db in the study's folder)")
     _own(parser)
@@ -140,6 +147,7 @@ def _export(parser: Parser) -> None:
     which.add_argument("--best", type=_count, metavar="N", help=text)
     which.add_argument("--trial", type=_natural, metavar="N", help="the trial of this number")
     which.add_argument("--band", type=float, nargs=2, metavar=("LO", "HI"), help="front members with effective L0 from LO to HI")
+    parser.add_argument("--cut", type=float, metavar="L0", help="of --trial N, the point the study cut it to: one of its `points`")
     parser.add_argument("--out", type=Path, default=Path("best.json"), metavar="FILE", help="file to write (default: best.json)")
     text = "write the trained SAEs too, gates turned into thresholds: DIR/TRIAL/spec.json and sae.safetensors"
     parser.add_argument("--fold", type=Path, metavar="DIR", help=text)

@@ -21,7 +21,7 @@ from archsearch.reporting.report.volume import volumes
 from archsearch.reporting.results import write_json
 from archsearch.reporting.table import print_front, remarks, tally
 from archsearch.search.ledger import read_study
-from archsearch.search.records import StudyRecord, TrialRecord, front
+from archsearch.search.records import StudyRecord, TrialRecord, standing, whole_front
 
 try:
     import fcntl
@@ -90,13 +90,13 @@ def export(args: Namespace) -> int:
     check_out(args.out)
     into = output_folder(args.fold) if args.fold else None
     record = read_study(study_folder(args.study))
-    chosen = chosen_trials(record, args.best, args.trial, args.band)
+    chosen = chosen_trials(record, args.best, args.trial, args.band, args.cut)
     data = {"format": FORMAT, "study": record.name, "question": record.question, "command": record.command}
     specs = [entry(trial) for trial in chosen]
     folded = fold_trials(chosen, study_folder(args.study), into) if into else []
     write_json(Path(args.out), plain({**data, "provenance": record.provenance, "specs": specs}))
     for trial in chosen:
-        print(f"trial {trial.number}: {trial.words}, L0 {trial.measurements['l0']:.1f}, FVU {trial.measurements['fvu']:.4f}")
+        print(f"trial {trial.label}: {trial.words}, L0 {trial.measurements['l0']:.1f}, FVU {trial.measurements['fvu']:.4f}")
     for path in folded:
         print(f"{path}: spec.json, sae.safetensors")
     print(f"{args.out}: {counted(len(chosen), 'spec')}; train with `archsearch train --spec {args.out}`")
@@ -136,33 +136,51 @@ def held(folder: Path) -> bool:
 
 
 def chosen_trials(
-    record: StudyRecord, best: int | None = None, trial: int | None = None, band: list[float] | None = None
+    record: StudyRecord, best: int | None = None, trial: int | None = None, band: list[float] | None = None, cut: float | None = None
 ) -> list[TrialRecord]:
-    """Returns the trials an export asks for; the best one where it asks for none.
+    """Returns the trials and points an export asks for; the best one where it asks for none.
 
     Raises:
-        InvalidInput: no finished trial has that number, or the band is none.
+        InvalidInput: no finished trial has that number or that point, or the band is none.
         StudyError: nothing on the front is meant.
     """
     by_number = {one.number: one for one in record.trials}
+    if cut is not None and trial is None:
+        raise InvalidInput([f"--cut says which point of a trial is meant; name the trial too (--trial N --cut {cut:g})"])
     if trial is not None:
         found = by_number.get(trial)
         if found is None or found.state != "complete":
             state = "which is not there" if found is None else f"which is {found.state}"
             last = max((one.number for one in record.trials if one.state == "complete"), default=None)
             raise InvalidInput([f"--trial must name a finished trial (the last is {last}); got {trial}, {state}"])
-        return [found]
+        return [found if cut is None else _point(found, cut)]
     if band is not None:
         if not 0 < band[0] <= band[1]:
             raise InvalidInput([f"--band must be LO HI with 0 < LO <= HI; got {band[0]:g} {band[1]:g}"])
-        members = [one for one in front(record.trials, record.band, record.objectives) if band[0] <= one.measurements["l0"] <= band[1]]
+        whole = whole_front(record.trials, record.band, record.objectives)
+        members = [one for one in whole if band[0] <= one.measurements["l0"] <= band[1]]
         if not members:
             raise StudyError(f"no front member has an effective L0 from {band[0]:g} to {band[1]:g}; see `archsearch status`")
         return members
     rows = sorted(front_rows(record), key=_merit)
     if not rows:
         raise StudyError(f"{record.name}: the front is empty ({tally(record)})")
-    return [by_number[row.trial] for row in rows[: best or 1]]
+    by_label = {one.label: one for one in standing(record.trials)}
+    return [by_label[row.label] for row in rows[: best or 1]]
+
+
+def _point(trial: TrialRecord, l0: float) -> TrialRecord:
+    """Returns the point of a trial that is cut to an L0.
+
+    Raises:
+        InvalidInput: it has none.
+    """
+    points = [one for one in standing([trial]) if one.cut_to is not None]
+    for one in points:
+        if one.cut_to == l0:
+            return one
+    valid = ", ".join(f"{one.cut_to:g}" for one in points) or "it has none"
+    raise InvalidInput([f"--cut must be an L0 that trial {trial.number} was cut to ({valid}); got {l0:g}"])
 
 
 def _merit(row: FrontRow) -> tuple[float, float]:

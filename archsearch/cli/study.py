@@ -10,7 +10,7 @@ from rich.text import Text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from archsearch.cli.inputs import output_folder
+from archsearch.cli.inputs import output_folder, study_folder
 from archsearch.errors import ArchsearchError, Interrupted, InvalidInput, StudyError
 from archsearch.reporting.live import duration, watch
 from archsearch.reporting.progress import noted
@@ -18,6 +18,7 @@ from archsearch.reporting.results import write_results
 from archsearch.reporting.table import print_front, remarks, tally
 from archsearch.search.ledger import read_study
 from archsearch.search.study import Options, folder_of, run_study
+from archsearch.search.warm_start import said_at_start
 
 
 def study(args: Namespace) -> int:
@@ -34,11 +35,13 @@ def study(args: Namespace) -> int:
         hours=args.budget,
         tokens=args.tokens,
         seed=args.seed,
+        asks=args.asks,
         device=args.device,
         executor=args.executor,
         precision=args.precision,
         storage=args.storage,
         sampler=args.sampler,
+        warm_start=_earlier(args),
     )
     output_folder(args.out or Path("studies"))
     if args.storage is not None:
@@ -51,7 +54,7 @@ def study(args: Namespace) -> int:
         raise
     folder = folder_of(args.space, args.out)
     print_front(record, console)
-    for line in remarks(record):
+    for line in [*said_at_start(folder, record.name), *remarks(record)]:
         console.print(Text(line), soft_wrap=True)
     written = write_results(record, folder)
     console.print(Text(f"{tally(record)}, in {duration(record.seconds)}; ended: {record.stopped}"), soft_wrap=True)
@@ -60,6 +63,18 @@ def study(args: Namespace) -> int:
         reasons = dict.fromkeys(trial.message for trial in record.trials if trial.message)
         raise StudyError("no trial could be finished:\n" + "\n".join(f"  {reason}" for reason in reasons))
     return 0
+
+
+def _earlier(args: Namespace) -> str | None:
+    """Returns the folder of the study to begin from; as it was given where the study is begun, when it may be gone."""
+    if args.warm_start is None:
+        return None
+    try:
+        return str(study_folder(args.warm_start))
+    except InvalidInput:
+        if not recorded(args):
+            raise
+        return args.warm_start
 
 
 def recorded(args: Namespace) -> str:

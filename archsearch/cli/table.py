@@ -41,7 +41,9 @@ def results(args: Namespace) -> int:
             sys.stdout.write(text)
             return 0
         write_whole(args.out, lambda partial: partial.write_text(text, encoding="utf-8"))
-    print(f"{args.out}: {counted(len(table.rows), 'trial')}, {counted(len(table.columns), 'column')}")
+    points = sum("cut_to" in row for row in table.rows)
+    counts = [counted(len(table.rows) - points, "trial"), *([counted(points, "point")] if points else [])]
+    print(f"{args.out}: {', '.join(counts)}, {counted(len(table.columns), 'column')}")
     return 0
 
 

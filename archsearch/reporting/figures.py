@@ -30,6 +30,7 @@ def save_png(record: StudyRecord, path: Path) -> None:
     axes = figure.add_axes((0.08, 0.125, 0.9, 0.735))
     _frame(figure, axes, shown)
     _trials(axes, shown)
+    _points(axes, shown)
     _baselines(axes, shown)
     _front(axes, shown)
     _legend(axes, shown)
@@ -61,12 +62,21 @@ def _trials(axes: Axes, shown: Picture) -> None:
         axes.scatter(*_xy(series.trials), s=18, facecolors="none", edgecolors=series.colour, alpha=0.3, linewidths=0.9, zorder=2)
 
 
+def _points(axes: Axes, shown: Picture) -> None:
+    """Points of trials as small hollow diamonds."""
+    look = {"s": 16, "marker": "d", "facecolors": "none", "alpha": 0.5, "linewidths": 0.8, "zorder": 2}
+    for series in shown.cut:
+        axes.scatter(*_xy(series.trials), edgecolors=series.colour, **look)
+
+
 def _baselines(axes: Axes, shown: Picture) -> None:
     for series in shown.tried:
         axes.scatter(*_xy(series.trials), s=26, marker=_marker(shown, series), color=series.colour, alpha=0.3, linewidths=0, zorder=2)
     for series in shown.curves:
         style = {"color": series.colour, "linewidth": 1.6, "markersize": 6}
         axes.plot(*_xy(series.trials), marker=_marker(shown, series), linestyle=(0, (5, 2)), zorder=3, **style)
+        if cut := [trial for trial in series.trials if trial.cut_to is not None]:
+            axes.plot(*_xy(cut), marker=_marker(shown, series), markerfacecolor="white", linestyle="none", zorder=3, **style)
 
 
 def _marker(shown: Picture, series: Series) -> str:
@@ -85,7 +95,8 @@ def _front(axes: Axes, shown: Picture) -> None:
     for at, trial, colour in zip(zip(x, y, strict=True), shown.front, colours, strict=True):
         # A member that is a baseline keeps its marker, or the legend would show one that is nowhere in the picture.
         marker = marker_of[trial.baseline] if trial.baseline else "o"
-        axes.scatter(*at, s=62, c=[colour], marker=marker, edgecolors=INK, linewidths=1.4, zorder=5)
+        fill, edge = (colour, INK) if trial.cut_to is None else ("white", colour)
+        axes.scatter(*at, s=62, c=[fill], marker=marker, edgecolors=edge, linewidths=1.4, zorder=5)
 
 
 def _legend(axes: Axes, shown: Picture) -> None:
@@ -99,6 +110,8 @@ def _legend(axes: Axes, shown: Picture) -> None:
         handles.append(Line2D([], [], color=colour, linestyle="none", marker="o", alpha=0.7, label=label))
     if shown.outside:
         handles.append(Line2D([], [], color=PALE, linestyle="none", marker="o", fillstyle="none", label="outside the band"))
+    if shown.cut:
+        handles.append(Line2D([], [], color=PALE, linestyle="none", marker="d", fillstyle="none", label="hollow: cut after training"))
     axes.legend(handles=handles[:16], loc="upper right", fontsize=8.5, framealpha=0.92, edgecolor="#dddddd")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from archsearch.assembler.words import telling
 from archsearch.evaluation.curves import Point, at_l0
-from archsearch.search.records import StudyRecord, TrialRecord, feasible, front
+from archsearch.search.records import StudyRecord, TrialRecord, feasible, whole_front
 
 FORMAT = "archsearch-front-1"
 
@@ -33,7 +33,10 @@ class Versus:
 
 @dataclass(frozen=True)
 class FrontRow:
-    """One member of the front; a measurement nobody made is None, and so is `versus` outside every baseline's curve."""
+    """One member of the front; a measurement nobody made is None, and so is `versus` outside every baseline's curve.
+
+    `cut_to`: of a point of the trial, the L0 asked for; `label`: the trial's number, and that.
+    """
 
     trial: int
     words: str
@@ -43,6 +46,8 @@ class FrontRow:
     ce_recovered: float | None
     dead_frac: float | None
     versus: Versus | None
+    cut_to: float | None
+    label: str
 
 
 def baseline_names(record: StudyRecord) -> list[str]:
@@ -51,12 +56,12 @@ def baseline_names(record: StudyRecord) -> list[str]:
 
 
 def baseline_curves(record: StudyRecord) -> dict[str, list[TrialRecord]]:
-    """Returns the best trials of each baseline by rising L0, each with a lower FVU than all before it.
+    """Returns the best trials of each baseline and points of them by rising L0, each with a lower FVU than all before it.
 
     Trials outside the band count: they only say what the baseline can do beside it. Without a finished trial the curve is empty.
     """
     everywhere = (math.ulp(0.0), math.inf)  # any L0 whose logarithm there is
-    return {name: front([trial for trial in record.trials if trial.baseline == name], everywhere) for name in baseline_names(record)}
+    return {name: whole_front([trial for trial in record.trials if trial.baseline == name], everywhere) for name in baseline_names(record)}
 
 
 def point(trial: TrialRecord) -> Point:
@@ -88,8 +93,8 @@ def _read(curve: list[Point], l0: float) -> float | None:
 
 
 def front_trials(record: StudyRecord) -> list[TrialRecord]:
-    """Returns the members of the front by rising first objective."""
-    return front(record.trials, record.band, record.objectives)
+    """Returns the members of the front by rising first objective, points of trials among them."""
+    return whole_front(record.trials, record.band, record.objectives)
 
 
 def front_rows(record: StudyRecord) -> list[FrontRow]:
@@ -120,6 +125,8 @@ def _row(trial: TrialRecord, words: str, curves: dict[str, list[TrialRecord]]) -
         ce_recovered=finite(found.get("ce_recovered")),
         dead_frac=finite(found.get("dead_frac")),
         versus=versus((l0, fvu), curves),
+        cut_to=trial.cut_to,
+        label=trial.label,
     )
 
 
@@ -137,7 +144,6 @@ def counts(record: StudyRecord) -> dict[str, int]:
 
 def front_json(record: StudyRecord) -> dict[str, Any]:
     """Returns the content of `front.json`: specs, measurements, hashes and provenance; plain JSON values only."""
-    trials = {trial.number: trial for trial in record.trials}
     return plain(
         {
             "format": FORMAT,
@@ -150,7 +156,7 @@ def front_json(record: StudyRecord) -> dict[str, Any]:
             "band": list(record.band),
             "planned": record.planned,
             "trials": counts(record),
-            "front": [_member(row, trials[row.trial]) for row in front_rows(record)],
+            "front": [_member(*member) for member in zip(front_rows(record), front_trials(record), strict=True)],
             "baselines": {name: [_step(trial) for trial in curve] for name, curve in baseline_curves(record).items()},
             "space": record.space,
             "provenance": record.provenance,
@@ -159,9 +165,10 @@ def front_json(record: StudyRecord) -> dict[str, Any]:
 
 
 def entry(trial: TrialRecord) -> dict[str, Any]:
-    """Returns everything another program needs of one trial, as `best.json` and `front.json` hold it."""
+    """Returns everything another program needs of one trial, or point of one, as `best.json` and `front.json` hold it."""
     return {
         "trial": trial.number,
+        **cut_of(trial),
         "words": trial.words,
         "baseline": trial.baseline,
         "spec": trial.spec,
@@ -172,12 +179,18 @@ def entry(trial: TrialRecord) -> dict[str, Any]:
     }
 
 
+def cut_of(trial: TrialRecord) -> dict[str, Any]:
+    """Returns what tells a point from its trial, nothing for a trial."""
+    return {} if trial.cut_to is None else {"cut_from": trial.number, "cut_to": trial.cut_to}
+
+
 def _member(row: FrontRow, trial: TrialRecord) -> dict[str, Any]:
     return {**entry(trial), "versus_baseline": asdict(row.versus) if row.versus else None}
 
 
 def _step(trial: TrialRecord) -> dict[str, Any]:
-    return {"trial": trial.number, "measurements": trial.measurements, "spec": trial.spec, "arch": trial.arch, "run": trial.run}
+    told = {"measurements": trial.measurements, "spec": trial.spec, "arch": trial.arch, "run": trial.run}
+    return {"trial": trial.number, **cut_of(trial), **told}
 
 
 def plain(value: Any) -> Any:

@@ -104,7 +104,8 @@ def _front(members: list[TrialRecord], total: int) -> Text:
     lines = [f"{'L0':>6}  {'FVU':>6}  {title}"]
     words = short_words(members)
     for trial in members:
-        lines.append(f"{trial.measurements['l0']:6.1f}  {trial.measurements['fvu']:6.4f}  {words[trial.number]}")
+        cut = "" if trial.cut_to is None else f", cut to L0 {trial.cut_to:g}"
+        lines.append(f"{trial.measurements['l0']:6.1f}  {trial.measurements['fvu']:6.4f}  {words[trial.number]}{cut}")
     return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
 

@@ -39,7 +39,8 @@ def _traces(shown: Picture) -> list[go.Scatter]:
     hollow = {"size": 7, "opacity": 0.35, "symbol": "circle-open"}
     outside = [_dots(series, hollow, "") for series in shown.outside]
     tried = [_dots(series, {"size": 7, "opacity": 0.3, "symbol": _symbol(shown, series)}, "") for series in shown.tried]
-    return [*outside, *inside, *tried, *[_curve(shown, series) for series in shown.curves], *_front(shown)]
+    cut = [_dots(series, {"size": 6, "opacity": 0.55, "symbol": "diamond-open"}, "") for series in shown.cut]
+    return [*outside, *inside, *tried, *cut, *[_curve(shown, series) for series in shown.curves], *_front(shown)]
 
 
 def _dots(series: Series, marker: dict[str, Any], name: str) -> go.Scatter:
@@ -62,7 +63,10 @@ def _front(shown: Picture) -> list[go.Scatter]:
     colours = [shown.colour_of[trial.number] for trial in shown.front]
     symbol_of = {series.name: _symbol(shown, series) for series in shown.tried}
     symbols = [symbol_of[trial.baseline] if trial.baseline else "circle" for trial in shown.front]
-    marker = {"size": 12, "color": colours, "symbol": symbols, "line": {"color": INK, "width": 2}}
+    cut = [trial.cut_to is not None for trial in shown.front]
+    fills = ["white" if hollow else colour for hollow, colour in zip(cut, colours, strict=True)]
+    edges = [colour if hollow else INK for hollow, colour in zip(cut, colours, strict=True)]
+    marker = {"size": 12, "color": fills, "symbol": symbols, "line": {"color": edges if any(cut) else INK, "width": 2}}
     return [go.Scatter(steps), go.Scatter({**_data(shown.front), "mode": "markers", "marker": marker, "name": "front"})]
 
 
@@ -72,7 +76,7 @@ def _symbol(shown: Picture, series: Series) -> str:
 
 def _data(trials: list[TrialRecord]) -> dict[str, Any]:
     points = [point(trial) for trial in trials]
-    shown = [[html.escape(trial.words), _numbers(trial), f"trial {trial.number}"] for trial in trials]
+    shown = [[html.escape(trial.words), _numbers(trial), f"trial {trial.label}"] for trial in trials]
     return {"x": [x for x, _ in points], "y": [y for _, y in points], "customdata": shown, "hovertemplate": _HOVER}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from archsearch import reporting
 from archsearch.reporting.front import baseline_curves, front_trials, point
-from archsearch.search.records import StudyRecord, TrialRecord, feasible
+from archsearch.search.records import StudyRecord, TrialRecord, feasible, standing
 
 INK = "#000000"
 PALE = "#999999"
@@ -31,8 +31,9 @@ class Picture:
     """A study as points in the plane of effective L0 and FVU.
 
     `curves`: best trials of each baseline; `tried`: all its trials; `inside` and `outside`: trials of the search by family, within and
-    beyond the band; `front`: its members; `family_of`: family (or baseline) and `colour_of`: its colour, by trial number; `xlim`, `ylim`:
-    what is shown; `hidden`: measured trials beyond that.
+    beyond the band; `front`: its members; `cut`: points of trials by family or baseline, those of curves and the front among them (they are
+    drawn hollow); `family_of`: family (or baseline) and `colour_of`: its colour, by trial number; `xlim`, `ylim`: what is shown;
+    `hidden`: measured trials beyond that.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Picture:
     inside: list[Series]
     outside: list[Series]
     front: list[TrialRecord]
+    cut: list[Series]
     family_of: dict[int, str]
     colour_of: dict[int, str]
     xlim: tuple[float, float]
@@ -74,6 +76,7 @@ def picture(record: StudyRecord) -> Picture:
         inside=series(searched, [trial for trial in search if feasible(trial, record.band)]),
         outside=series(searched, [trial for trial in search if not feasible(trial, record.band)]),
         front=members,
+        cut=series(list(palette), [one for one in standing(measured) if one.cut_to is not None and _measured(one)]),
         family_of=family_of,
         colour_of={number: palette[name] for number, name in family_of.items()},
         xlim=xlim,

@@ -1,4 +1,4 @@
-"""A study as one flat table, a row a trial: as CSV, JSON or Parquet, for whatever a reader likes to plot with.
+"""A study as one flat table, a row a trial and a row a point: as CSV, JSON or Parquet, for whatever a reader likes to plot with.
 
 What was not measured, and a hole that is not there, is no value at all; what was measured and is not finite, and a hole filled with null,
 is one. The three formats keep the two apart as far as they can (docs/results.md).
@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from archsearch.errors import ArchsearchError
-from archsearch.reporting.front import front_trials
+from archsearch.reporting.front import cut_of, front_trials
 from archsearch.reporting.report.volume import tokens_of
 from archsearch.reporting.results import write_whole
-from archsearch.search.records import StudyRecord, TrialRecord
+from archsearch.search.records import StudyRecord, TrialRecord, standing
 from archsearch.search.settings import varied
 
 FIRST = ("trial", "state", "baseline", "front", "ask", "level", "words")
+CUT = ("cut_from", "cut_to")
+"""Of a point: the trial whose SAE is cut, and the L0 asked for; columns of a study that has points."""
 LAST = ("tokens", "stopped_at", "copied_from", "message", "arch", "run")
 MEASURED = ("l0", "fvu", "ce_recovered", "dead_frac")
 """Measurements that have a column in every table, before those that only some studies make."""
@@ -31,8 +33,9 @@ MEASURED = ("l0", "fvu", "ce_recovered", "dead_frac")
 HOLE, SETTING = "params.", "spec."
 """What the names of columns of holes and of settings begin with."""
 
-_TYPES = {"front": bool, **dict.fromkeys(("trial", "ask", "level", "tokens", "copied_from"), int), **dict.fromkeys(MEASURED, float)}
-_TYPES |= {"stopped_at": float, **dict.fromkeys(("state", "baseline", "words", "message", "arch", "run"), str)}
+_TYPES = {"front": bool, **dict.fromkeys(("trial", "ask", "level", "tokens", "copied_from", "cut_from"), int)}
+_TYPES |= dict.fromkeys((*MEASURED, "stopped_at", "cut_to"), float)
+_TYPES |= dict.fromkeys(("state", "baseline", "words", "message", "arch", "run"), str)
 
 Row = dict[str, Any]
 
@@ -46,29 +49,31 @@ class Sheet:
 
 
 def sheet(record: StudyRecord, only_front: bool = False, with_settings: bool = False) -> Sheet:
-    """Returns a study as a table, trials in order of number.
+    """Returns a study as a table, trials in order of number, each before its points.
 
     Args:
         record: the study.
         only_front: leaves out who does not stand on the front.
         with_settings: a column for every setting in which the specs of these trials differ, whoever proposed them.
     """
-    members = {trial.number for trial in front_trials(record)}
-    trials = [trial for trial in record.trials if not only_front or trial.number in members]
+    members = {trial.label for trial in front_trials(record)}
+    trials = [trial for trial in standing(record.trials) if not only_front or trial.label in members]
     settings = varied([trial.spec for trial in trials]) if with_settings else [{} for _ in trials]
     rows = []
     for trial, own in zip(trials, settings, strict=True):
         holes = {f"{HOLE}{name}": value for name, value in trial.params.items()}
         told = {f"{SETTING}{path}": value for path, value in own.items()}
-        rows.append({**_first(trial, trial.number in members), **trial.measurements, **holes, **told, **_last(record, trial)})
-    others = dict.fromkeys(name for row in rows for name in row if name not in (*FIRST, *LAST, *MEASURED))
+        rows.append({**_first(trial, trial.label in members), **trial.measurements, **holes, **told, **_last(record, trial)})
+    cut = CUT if any(trial.cut_to is not None for trial in trials) else ()
+    others = dict.fromkeys(name for row in rows for name in row if name not in (*FIRST, *CUT, *LAST, *MEASURED))
     apart = [[name for name in others if name.startswith(prefix)] for prefix in (HOLE, SETTING)]
     measured = sorted(name for name in others if not name.startswith((HOLE, SETTING)))
-    return Sheet((*FIRST, *MEASURED, *measured, *apart[0], *apart[1], *LAST), tuple(rows))
+    return Sheet((*FIRST, *cut, *MEASURED, *measured, *apart[0], *apart[1], *LAST), tuple(rows))
 
 
 def _first(trial: TrialRecord, member: bool) -> Row:
     own = {"trial": trial.number, "state": trial.state, "front": member, "ask": trial.ask, "level": trial.level, "words": trial.words}
+    own |= cut_of(trial)
     return own if trial.baseline is None else {**own, "baseline": trial.baseline}
 
 

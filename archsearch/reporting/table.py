@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE
@@ -44,7 +45,7 @@ def print_front(record: StudyRecord, console: Console) -> None:
 def cells(row: FrontRow) -> tuple[str, ...]:
     """Returns a row as text, in the order of `HEADS`."""
     return (
-        str(row.trial),
+        row.label,
         row.words,
         f"{row.l0:.1f}",
         f"{row.fvu:.4f}",
@@ -60,6 +61,13 @@ def _versus(row: FrontRow) -> str:
     if row.versus is None:
         return "none there"
     return f"{row.versus.percent:+.1f}% {row.versus.baseline}"
+
+
+def cut_words(rows: Sequence[FrontRow]) -> list[str]:
+    """Returns a sentence on the members of a front that are points of trials; nothing where there is none."""
+    cut = sum(row.cut_to is not None for row in rows)
+    was = "was cut to its" if cut == 1 else "were cut to their"
+    return [f"Of {counted(len(rows), 'front member')}, {cut} {was} L0 after training."] if cut else []
 
 
 def remarks(record: StudyRecord, most: int = 3) -> list[str]:
@@ -100,6 +108,7 @@ def summary(record: StudyRecord) -> str:
         "",
         *_markdown(rows),
         "",
+        *[line for sentence in cut_words(rows) for line in (sentence, "")],
         *[line for branch in record.refused for line in (f"{_plain(branch[0].upper() + branch[1:])}.", "")],
         *[line for sentence in ladder_words(record) for line in (sentence, "")],
         "![The front](front.png)",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from archsearch.evaluation.hypervolume import hypervolume
 from archsearch.search.ledger import Ledger
-from archsearch.search.records import TrialRecord, feasible
+from archsearch.search.records import TrialRecord, feasible, standing
 from archsearch.spec.stop import Stalled, StopSpec
 
 
@@ -39,7 +39,7 @@ class Ending:
         hours, most = self.spec.hours, self.spec.tokens
         if hours is not None and self.seconds >= hours * 3600:
             return f"the budget of {hours:.3g} hours is spent; a larger one (`--budget`) goes on from here"
-        spent = sum(map(trained_tokens, trials)) if most is not None else 0
+        spent = sum(map(_begun_tokens, trials)) if most is not None else 0
         if most is not None and spent >= most:
             return f"{spent:,} tokens are trained, of {most:,} in all; a larger `study.stop.tokens` goes on from here"
         return self._stalled(self.spec.stalled, trials) if self.spec.stalled is not None else ""
@@ -57,16 +57,22 @@ class Ending:
         return f"hypervolume stalled: over the last {rule.trials} trials it grew by {grown}"
 
     def _volume(self, trials: Iterable[TrialRecord]) -> float:
-        return hypervolume([(t.measurements["l0"], t.measurements["fvu"]) for t in trials if feasible(t, self.band)], self.band)
+        return hypervolume([(t.measurements["l0"], t.measurements["fvu"]) for t in standing(trials) if feasible(t, self.band)], self.band)
+
+
+def _begun_tokens(trial: TrialRecord) -> int:
+    """Returns the rows a trial was trained on, or will be if nothing stops it: what was begun is brought to its end."""
+    running = int((trial.spec.get("training") or {}).get("tokens") or 0) if trial.state == "running" else 0
+    return running or trained_tokens(trial)
 
 
 def trained_tokens(trial: TrialRecord, reached_frac: float = 0.0) -> int:
-    """Returns the rows a trial was trained on: none where its values are another's, or while it runs.
+    """Returns the rows a trial was trained on: none where its values are another's or it is a point of another, or while it runs.
 
     One that failed or was stopped may have ended at any step: what it last reported, or the rung it was measured at (`reached_frac`, share
     of its run), is known to be done.
     """
-    if trial.copied_from is not None or trial.state == "running":
+    if trial.copied_from is not None or trial.cut_to is not None or trial.state == "running":
         return 0
     training = trial.spec.get("training") or {}
     tokens = int(training.get("tokens") or 0)

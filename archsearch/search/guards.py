@@ -40,7 +40,7 @@ def settings_of(ledger: Ledger) -> dict[str, Any]:
     return {"executor": row.provenance["executor"], **row.settings}
 
 
-def same_options(settings: Mapping[str, Any], given: Mapping[str, str], folder: Path) -> None:
+def same_options(settings: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:
     """Refuses options given explicitly (not `auto`) that would change the numbers of a study already begun.
 
     Raises:

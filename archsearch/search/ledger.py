@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, event, func, select
+from sqlalchemy import create_engine, event, func, inspect, select
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from archsearch.errors import StudyError
-from archsearch.search.records import Climbed, Place, StudyRecord, TrialRecord
+from archsearch.search.records import Climbed, Place, Point, StudyRecord, TrialRecord
 from archsearch.search.refusals import ILLEGAL, refused_branches
-from archsearch.search.tables import FORMAT, Base, EventRow, RungRow, StudyRow, TrialRow
+from archsearch.search.storage_errors import worded
+from archsearch.search.tables import FORMAT, Base, EventRow, GenomeRow, PointRow, RungRow, StudyRow, TrialRow
 
 DATABASE = "study.db"
 """File of a study's database inside its folder."""
@@ -69,12 +71,10 @@ class Ledger:
             StudyError: the database cannot be read, or was written by another version.
         """
         engine = connect(url)
-        try:
+        with worded(url):
             Base.metadata.create_all(engine)
             with Session(engine) as session:
                 row = session.scalar(select(StudyRow).where(StudyRow.name == name))
-        except DatabaseError as error:
-            raise StudyError(f"{url}: cannot be used as a study's database ({error.orig})") from None
         if row is None:
             return None
         if row.format != FORMAT:
@@ -82,12 +82,14 @@ class Ledger:
         return Ledger(engine, row.id)
 
     @staticmethod
-    def create(url: str, row: StudyRow) -> Ledger:
-        """Writes a new study and returns its ledger."""
+    def create(url: str, row: StudyRow, events: Iterable[tuple[str, dict[str, Any]]] = ()) -> Ledger:
+        """Writes a new study, with the events (kind and what is told) that led to it, and returns its ledger."""
         engine = connect(url)
         Base.metadata.create_all(engine)
         with Session(engine) as session:
             session.add(row)
+            session.flush()
+            session.add_all([EventRow(study_id=row.id, kind=kind, told=told) for kind, told in events])
             session.commit()
             return Ledger(engine, row.id)
 
@@ -106,12 +108,18 @@ class Ledger:
                 setattr(row, name, value)
             session.commit()
 
-    def add_trials(self, rows: list[TrialRow], events: list[tuple[str, dict[str, Any]]] | None = None) -> None:
-        """Writes the trials of one ask, before any of them trains, with the events (kind and what is told) that led to them."""
+    def add_trials(
+        self, rows: list[TrialRow], events: list[tuple[str, dict[str, Any]]] | None = None, genome: GenomeRow | None = None
+    ) -> None:
+        """Writes the trials of one ask, before any of them trains, with the events (kind and what is told) that led to them.
+
+        `genome`: where their structure comes from, if it was bred.
+        """
         with Session(self.engine) as session:
-            for row in rows:
+            added = [*rows, *([] if genome is None else [genome])]
+            for row in added:
                 row.study_id = self.study_id
-            session.add_all(rows)
+            session.add_all(added)
             session.add_all([EventRow(study_id=self.study_id, kind=kind, told=told) for kind, told in events or []])
             session.commit()
 
@@ -123,19 +131,29 @@ class Ledger:
         message: str = "",
         history: list[Any] | None = None,
         copied_from: int | None = None,
+        points: Iterable[Point] = (),
     ) -> None:
-        """Writes how a trial ended, with its measurements at the end of the run."""
+        """Writes how a trial ended, with its measurements at the end of the run, and its points."""
         with Session(self.engine) as session:
             row = self._trial(session, number)
             row.state, row.message, row.history, row.copied_from = state, message, list(history or []), copied_from
             if measurements:
                 self._rung(session, row.id, 1.0, measurements)
+            session.add_all([PointRow(trial_id=row.id, **vars(point) | {"measurements": _clean(point.measurements)}) for point in points])
             session.commit()
 
     def measure(self, number: int, measurements: dict[str, float], frac: float = 1.0) -> None:
         """Adds measurements to those of a trial after a share of its run."""
         with Session(self.engine) as session:
             self._rung(session, self._trial(session, number).id, frac, measurements)
+            session.commit()
+
+    def measure_point(self, number: int, l0: float, measurements: dict[str, float]) -> None:
+        """Adds measurements to those of a trial's point."""
+        with Session(self.engine) as session:
+            trial_id = self._trial(session, number).id
+            row = session.scalars(select(PointRow).where(PointRow.trial_id == trial_id, PointRow.l0 == l0)).one()
+            row.measurements = {**row.measurements, **_clean(measurements)}
             session.commit()
 
     def told(self, numbers: list[int]) -> None:
@@ -167,12 +185,14 @@ class Ledger:
             session.expunge_all()
             return found
 
-    def places(self, numbers: list[int] | None = None) -> list[Place]:
-        """Returns where the trials numbered `numbers`, or all, stand, in order of number; reads no JSON."""
+    def places(self, numbers: list[int] | None = None, run: str | None = None) -> list[Place]:
+        """Returns where the trials numbered `numbers`, those of one run, or all, stand, in order of number; reads no JSON."""
         columns = (TrialRow.number, TrialRow.ask, TrialRow.level, TrialRow.state, TrialRow.told, TrialRow.run, TrialRow.baseline)
         query = select(*columns, TrialRow.optuna_number, TrialRow.copied_from).where(TrialRow.study_id == self.study_id)
         if numbers is not None:
             query = query.where(TrialRow.number.in_(numbers))
+        if run is not None:
+            query = query.where(TrialRow.run == run)
         with Session(self.engine) as session:
             return [Place(*row) for row in session.execute(query.order_by(TrialRow.number))]
 
@@ -188,8 +208,29 @@ class Ledger:
         query = query.where(TrialRow.study_id == self.study_id).order_by(TrialRow.number)
         if numbers is not None:
             query = query.where(TrialRow.number.in_(numbers))
+        points = self._points(numbers)
         with Session(self.engine) as session:
-            return [_record(row, measurements or {}) for row, measurements in session.execute(query)]
+            return [_record(row, measurements or {}, points.get(row.number, ())) for row, measurements in session.execute(query)]
+
+    def _points(self, numbers: list[int] | None) -> dict[int, tuple[Point, ...]]:
+        """Returns the points of trials by number, each by rising L0."""
+        if not self._has_points:
+            return {}
+        query = select(TrialRow.number, PointRow).join(PointRow, PointRow.trial_id == TrialRow.id)
+        query = query.where(TrialRow.study_id == self.study_id).order_by(TrialRow.number, PointRow.l0)
+        if numbers is not None:
+            query = query.where(TrialRow.number.in_(numbers))
+        found: dict[int, tuple[Point, ...]] = {}
+        with Session(self.engine) as session:
+            for number, row in session.execute(query):
+                point = Point(row.l0, row.spec, row.run, _plain(row.measurements))
+                found[number] = (*found.get(number, ()), point)
+        return found
+
+    @cached_property
+    def _has_points(self) -> bool:
+        """Whether the database has a table of points: one that is only read may be older than that."""
+        return inspect(self.engine).has_table(PointRow.__tablename__)
 
     def climbed(self) -> Climbed:
         """Returns what was measured before the end of a run, and which trials were finished though they were to be stopped."""
@@ -229,14 +270,19 @@ class Ledger:
     @staticmethod
     def _rung(session: Session, trial_id: int, frac: float, measurements: dict[str, float]) -> None:
         row = session.scalar(select(RungRow).where(RungRow.trial_id == trial_id, RungRow.frac == frac))
-        clean = {name: value if math.isfinite(value) else None for name, value in measurements.items()}
+        clean = _clean(measurements)
         if row is None:
             session.add(RungRow(trial_id=trial_id, frac=frac, measurements=clean))
         else:
             row.measurements = {**row.measurements, **clean}
 
 
-def _record(row: TrialRow, measurements: dict[str, Any]) -> TrialRecord:
+def _clean(measurements: dict[str, float]) -> dict[str, float | None]:
+    """Returns measurements as JSON can write them: what is not finite as null."""
+    return {name: value if math.isfinite(value) else None for name, value in measurements.items()}
+
+
+def _record(row: TrialRow, measurements: dict[str, Any], points: tuple[Point, ...]) -> TrialRecord:
     return TrialRecord(
         number=row.number,
         ask=row.ask,
@@ -252,6 +298,7 @@ def _record(row: TrialRow, measurements: dict[str, Any]) -> TrialRecord:
         message=row.message,
         copied_from=row.copied_from,
         history=[(step, terms) for step, terms in row.history],
+        points=points,
     )
 
 
@@ -290,11 +337,9 @@ def read_study(folder: Path) -> StudyRecord:
     url, name = storage_of(folder)
     engine = connect(url, write=False)
     wanted = select(StudyRow.id) if name is None else select(StudyRow.id).where(StudyRow.name == name)
-    try:
+    with worded(url):
         with Session(engine) as session:
             study = session.scalar(wanted)
-    except DatabaseError as error:
-        raise StudyError(f"{folder / DATABASE}: cannot be read as a study ({error.orig})") from None
-    if study is None:
-        raise StudyError(f"{folder}: holds no study yet")
-    return Ledger(engine, study).record()
+        if study is None:
+            raise StudyError(f"{folder}: holds no study yet")
+        return Ledger(engine, study).record()

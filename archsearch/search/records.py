@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, NamedTuple
+
+APART = 1.05
+"""How far above a point an SAE must lie in L0 (factor): what is closer is hardly another, on the front or to be cut."""
 
 STATES = ("running", "complete", "stopped", "failed")
 """States of a trial; a complete one outside the band is kept but never on the front, a stopped one fell behind on the ladder."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A trial's SAE cut to a lower L0 after its training, and measured there.
+
+    `l0`: the effective L0 asked for; `spec`: what trains to the same SAE, the trial's with a calibration; `run`: its run hash.
+    """
+
+    l0: float
+    spec: dict[str, Any]
+    run: str
+    measurements: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -17,7 +35,8 @@ class TrialRecord:
     `ask` and `level`: which structure it belongs to and which of its sparsity levels it is; `baseline`: name of the recipe it tunes;
     `measurements`: metrics by name (`l0`, `fvu`, `dead_frac`, `ce_recovered`, ...) and costs (`parameters`, `flops`, `seconds`);
     `words`: the spec in a few words; `message`: why it failed, or what to know of how it ended; `copied_from`: number of the trial with the
-    same run hash.
+    same run hash; `points`: its SAE cut to lower L0s; `cut_to`: where this is one of those points, as a record of its own: the L0 asked
+    for.
     """
 
     number: int
@@ -34,6 +53,13 @@ class TrialRecord:
     message: str = ""
     copied_from: int | None = None
     history: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    points: tuple[Point, ...] = ()
+    cut_to: float | None = None
+
+    @property
+    def label(self) -> str:
+        """Its number, and for a point the L0 it is cut to."""
+        return str(self.number) if self.cut_to is None else f"{self.number} cut to L0 {self.cut_to:g}"
 
 
 @dataclass(frozen=True)
@@ -101,6 +127,39 @@ def front(trials: list[TrialRecord], band: tuple[float, float], objectives: tupl
         if not any(all(a <= b for a, b in zip(values(other, objectives), mine, strict=True)) for other in kept):
             kept.append(trial)
     return kept
+
+
+def standing(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Returns trials and all that may stand on a front with them: behind each its points, as records of its number with `cut_to` set."""
+    found: list[TrialRecord] = []
+    for trial in trials:
+        cut = {"points": (), "history": [], "message": ""}
+        found.append(trial)
+        found += [replace(trial, spec=p.spec, run=p.run, measurements=p.measurements, cut_to=p.l0, **cut) for p in trial.points]
+    return found
+
+
+def whole_front(trials: Iterable[TrialRecord], band: tuple[float, float], objectives: tuple[str, ...] = ("l0", "fvu")) -> list[TrialRecord]:
+    """Returns the front of trials and their points together (`standing`): `number` says whose each member is, `cut_to` which point.
+
+    A point is left out, too, where one cut to the same L0 does better, or any SAE less than `APART` above it: which of them ends a hair
+    below the others on held-out rows is chance.
+    """
+    if "l0" not in objectives:
+        return front(standing(trials), band, objectives)
+    others = tuple(name for name in objectives if name != "l0")
+    rows = [(values(one, others), one.measurements["l0"], one) for one in standing(trials) if feasible(one, band, objectives)]
+    rows.sort(key=lambda row: (*row[:2], row[2].cut_to is not None, row[2].number))  # who does better comes before
+    kept: list[tuple[tuple[float, ...], float, TrialRecord]] = []
+    asked: dict[float, list[tuple[float, ...]]] = {}
+    for mine, l0, one in rows:
+        alike = [] if one.cut_to is None else asked.setdefault(one.cut_to, [])
+        reach = l0 if one.cut_to is None else l0 * APART
+        rivals = chain(alike, (theirs for theirs, other, _ in kept if other <= reach))
+        if not any(all(a <= b for a, b in zip(theirs, mine, strict=True)) for theirs in rivals):
+            kept.append((mine, l0, one))
+        alike.append(mine)
+    return sorted((one for *_, one in kept), key=lambda t: (*values(t, objectives), t.number))
 
 
 def values(trial: TrialRecord, objectives: tuple[str, ...]) -> tuple[float, ...]:

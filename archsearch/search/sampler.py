@@ -8,20 +8,41 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from archsearch.errors import InvalidInput, nearest
+from archsearch.errors import InvalidInput, Problem, nearest
+from archsearch.search.priors import EARLY, LATER, around
 from archsearch.search.records import HIGHER
+from archsearch.search.warm_start import Evidence
+from archsearch.spec.holes import ChoiceHole, IntHole, ValueHole
 from archsearch.spec.seeds import seed_of
+from archsearch.spec.space import Space
+from archsearch.spec.template import Parameter
+from archsearch.spec.yaml import dotted, located
 
-SAMPLERS = ("tpe", "nsga2", "random")
+EVOLUTION = "evolution"
+"""The sampler that proposes graphs, not values of holes; Optuna is only told of them."""
+
+SAMPLERS = ("tpe", "gp", "nsga2", "random", EVOLUTION)
+
+STARTUP = 10
+"""Trials drawn at random before TPE or a Gaussian process has enough to learn from, each sparsity level counting as one (count)."""
+
+GENERATION = 50
+"""Trials of a generation of NSGA-II, the first being drawn at random (count)."""
+
+ORIGIN = "archsearch:from"
+"""User attribute of a trial that another study ran: which one, and its number there."""
+
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -37,18 +58,64 @@ def make_sampler(kind: str, *seed: str | int) -> BaseSampler:
         with warnings.catch_warnings():
             # `group` is marked experimental; it is what models conditional spaces.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return TPESampler(multivariate=True, group=True, constant_liar=True, seed=number)
+            return TPESampler(multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP, seed=number)
+    if kind == "gp":
+        return _Refining(n_startup_trials=STARTUP, warn_independent_sampling=False, seed=number)
     if kind == "nsga2":
-        return NSGAIISampler(seed=number)
-    if kind == "random":
+        return NSGAIISampler(population_size=GENERATION, seed=number)
+    if kind in ("random", EVOLUTION):
         return RandomSampler(seed=number)
     raise InvalidInput([f"unknown sampler {kind!r}; {nearest(kind, SAMPLERS)}"])
+
+
+def refuse_branches(kind: str, space: Space) -> None:
+    """Refuses a space with branches where the sampler models one flat space.
+
+    Raises:
+        InvalidInput: naming each hole that decides whether others are there.
+    """
+    if kind != "gp":
+        return
+    parameters, inside = space.parameters(), dict[str, list[str]]()
+    for parameter in parameters.values():
+        for name, values in parameter.condition.items():
+            if len(values) < len(parameters[name].values()):  # else it is there whatever is picked
+                inside.setdefault(name, []).append(parameter.name)
+    advice = "search it with `--sampler tpe`, or write the branch to refine, alone, as a space of its own"
+    problems = [
+        Problem(f"`--sampler gp` refines one flat space, but {name} decides whether {', '.join(held)} is there: {advice}", path)
+        for name, held in inside.items()
+        if (path := dotted(parameters[name].written))
+    ]
+    if problems:
+        raise InvalidInput(located(problems, space.source.marks, space.source.file))
+
+
+class _Refining(GPSampler):
+    """A Gaussian process that is told of failed and stopped trials too.
+
+    Optuna hands its own only what is complete, so that it proposes what failed again and again. Here such a trial counts as one that came
+    out as the worst of all complete ones.
+    """
+
+    def _sample_relative_impl(
+        self, study: optuna.Study, completed: list[FrozenTrial], running: list[FrozenTrial], space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        ended = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+        values = [max(column) for column in zip(*(trial.values for trial in completed), strict=True)]
+        constraints = {name: max(trial.constraints[name] for trial in completed) for name in completed[0].constraints}
+        worst = [
+            create_trial(params=trial.params, distributions=trial.distributions, values=values, constraints=constraints)
+            for trial in ended
+            if space.keys() <= trial.params.keys()
+        ]
+        return super()._sample_relative_impl(study, [*completed, *worst], running, space)
 
 
 class _Given(BaseSampler):
     """Gives every parameter its known value; under NSGA-II the trial is written into the generation that is being filled."""
 
-    def __init__(self, params: dict[str, Any], around: BaseSampler):
+    def __init__(self, params: Mapping[str, Any], around: BaseSampler):
         self._params, self._around = params, around
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -63,11 +130,56 @@ class _Given(BaseSampler):
         return self._params[param_name]
 
 
+class _Partly(_Given):
+    """Gives some parameters their known value, and leaves the others to another sampler."""
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        space = self._around.infer_relative_search_space(study, trial)
+        return {name: distribution for name, distribution in space.items() if name not in self._params}
+
+    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        if not search_space:
+            return super().sample_relative(study, trial, search_space)
+        return self._around.sample_relative(study, trial, search_space)
+
+    def sample_independent(self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
+        if param_name in self._params:
+            return self._params[param_name]
+        return self._around.sample_independent(study, trial, param_name, param_distribution)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a search begins.
+
+    `first`: number of its first ask, those before it being baselines; `asks`: what its first structures are; `priors`: holes that are drawn
+    around what their author expects, by name.
+    """
+
+    first: int = 0
+    asks: tuple[Mapping[str, Any], ...] = ()
+    priors: Mapping[str, ValueHole] = field(default_factory=dict)
+
+    def decides(self, number: int) -> bool:
+        """Tells whether it says what that ask is, so that nothing else may be put in its place."""
+        return 0 <= number - self.first < len(self.asks) + (1 if self.priors else 0)
+
+
 class Sampling:
     """Optuna's side of a study; baselines stand in a study of their own beside it, where no sampler takes them for examples."""
 
-    def __init__(self, url: str, name: str, kind: str, seed: int, objectives: tuple[str, ...], band: tuple[float, float]):
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        kind: str,
+        seed: int,
+        objectives: tuple[str, ...],
+        band: tuple[float, float],
+        opening: Opening | None = None,
+    ):
         self.name, self.kind, self.seed, self.objectives, self.band = name, kind, seed, objectives, band
+        self.opening = opening or Opening()
         engine = {"connect_args": {"timeout": 60}}
         self.storage = optuna.storages.get_storage(optuna.storages.RDBStorage(url, engine_kwargs=engine))
         self.study = self._study(name)
@@ -84,11 +196,29 @@ class Sampling:
 
     def ask(self, number: int, randomly: bool = False, attempt: int = 0) -> Trial:
         """Returns a new trial; `number` counts asks and `attempt` tries of one; with the study's seed they decide what is drawn."""
+        place = number - self.opening.first
+        if attempt == 0 and 0 <= place < len(self.opening.asks):
+            return self.ask_fixed(self.opening.asks[place])
         again = (attempt,) if attempt else ()
-        self.study.sampler = make_sampler("random" if randomly else self.kind, self.seed, number, *again)
+        sampler = make_sampler("random" if randomly else self.kind, self.seed, number, *again)
+        expected = {} if randomly else self._expected(number, attempt)
+        self.study.sampler = _Partly(expected, sampler) if expected else sampler
         return self.study.ask()
 
-    def ask_fixed(self, params: dict[str, Any]) -> Trial:
+    def _expected(self, number: int, attempt: int) -> dict[str, Any]:
+        """Returns values of the holes with a prior, in the asks that heed them."""
+        priors, place = self.opening.priors, number - self.opening.first - len(self.opening.asks)
+        if not priors:
+            return {}
+        if place == 0 and attempt == 0:
+            return {name: hole.prior[0] for name, hole in priors.items()}
+        if self.kind != "random":
+            ended = len(self.study.get_trials(deepcopy=False, states=_ENDED))
+            if place % (EARLY if ended < STARTUP else LATER):
+                return {}
+        return {name: around(hole, name, self.seed, number, attempt) for name, hole in priors.items()}
+
+    def ask_fixed(self, params: Mapping[str, Any]) -> Trial:
         """Returns a new trial whose parameters are given; never queued, so that a crash leaves nothing waiting."""
         self.study.sampler = _Given(params, make_sampler(self.kind, self.seed))
         return self.study.ask()
@@ -122,6 +252,23 @@ class Sampling:
         self._baselines.add_trial(create_trial(values=values, user_attrs=noted, constraints=constraints))
         self._added.add(number)
 
+    def add_evidence(self, found: Iterable[Evidence], holes: Mapping[str, Parameter], origin: str) -> None:
+        """Adds what trials of another study, `origin`, came to; those that are there already are left out."""
+        known = {trial.user_attrs.get(ORIGIN) for trial in self.study.get_trials(deepcopy=False)}
+        for one in found:
+            mark = f"{origin}:{one.number}"
+            if mark in known:
+                continue
+            # NSGA-II looks at trials of some generation only; what came before the study is its first.
+            tag = {NSGAIISampler._get_generation_key(): 0} if self.kind == "nsga2" else {}
+            ended: dict[str, Any] = {"state": TrialState.PRUNED}
+            if one.measurements is not None:
+                ended = {"values": self.values(one.measurements), "constraints": self._constraints(one.measurements)}
+            distributions = {name: distribution(holes[name].hole) for name in one.params}
+            self.study.add_trial(
+                create_trial(params=one.params, distributions=distributions, user_attrs={ORIGIN: mark}, system_attrs=tag, **ended)
+            )
+
     def forget(self, numbers: Iterable[int]) -> None:
         """Fails trials that nothing will come of; no sampler learns from them."""
         for number in numbers:
@@ -147,3 +294,12 @@ class Sampling:
         level = math.log2(max(measurements["l0"], 2**-10))
         low, high = (math.log2(edge) for edge in self.band)
         return {"band": max(low - level, level - high)}
+
+
+def distribution(hole: ValueHole) -> BaseDistribution:
+    """Returns a hole as Optuna notes it when its value is suggested."""
+    if isinstance(hole, ChoiceHole):
+        return CategoricalDistribution(hole.values)
+    if isinstance(hole, IntHole):
+        return IntDistribution(hole.low, hole.high, log=hole.log)
+    return FloatDistribution(hole.low, hole.high, log=hole.log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import shlex
 import sys
 import time
@@ -11,24 +12,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from archsearch.activations import check_activations, open_activations
 from archsearch.assembler.check import check_space
 from archsearch.blocks.catalogue import catalogue
 from archsearch.errors import Interrupted
 from archsearch.recipes import names, recipe
 from archsearch.search.climb import Climb
+from archsearch.search.cutting import Cutting
 from archsearch.search.endings import Ending
+from archsearch.search.evolution.evolution import Evolution, refuse_other_sweeps
 from archsearch.search.guards import NOMINAL_WIDTH, fitting, same_data, same_options, same_space, settings_of
 from archsearch.search.jobs import Setting, fitted, opened
 from archsearch.search.ledger import STORAGE, Ledger, database_url, remember_storage, storage_of
 from archsearch.search.lock import only_one
+from archsearch.search.priors import priors_of
+from archsearch.search.proposing import Proposer
 from archsearch.search.provenance import provenance
 from archsearch.search.records import Status, StudyRecord
 from archsearch.search.runner import Observer, Runner
-from archsearch.search.sampler import Sampling, make_sampler
+from archsearch.search.sampler import EVOLUTION, Opening, Sampling, make_sampler, refuse_branches
 from archsearch.search.stopping import graceful
+from archsearch.search.storage_errors import GOES_ON, worded
 from archsearch.search.tables import StudyRow
 from archsearch.search.walk import Walk
+from archsearch.search.warm_start import WARM_START, begun_with, same_start, warm_start
 from archsearch.spec.space import Space
 from archsearch.spec.stop import StopSpec
 from archsearch.spec.yaml import load
@@ -40,10 +49,10 @@ from archsearch.training.stacked import Stacked
 
 @dataclass(frozen=True)
 class Options:
-    """How a study is run; what changes its numbers (`tokens`, `seed`, `sampler`, `precision`, `executor`) is fixed when it is created.
+    """How a study is run; what changes its numbers is fixed when it is created (all but `trials`, `hours`, `device` and `storage`).
 
-    `hours`: wall clock after which it ends, all sessions together. `auto`: as the study was begun; where it is new, TPE and what suits the
-    device.
+    `hours`: wall clock after which it ends, all sessions together; `asks`: structures in training at a time; `warm_start`: folder of an
+    earlier study that a new one begins from. `auto` and None: as the study was begun; where it is new, TPE and what suits the device.
     """
 
     out: Path | None = None
@@ -51,11 +60,13 @@ class Options:
     hours: float | None = None
     tokens: int | None = None
     seed: int | None = None
+    asks: int | None = None
     device: str = "auto"
     executor: str = "auto"
     precision: str = "auto"
     storage: str | None = None
     sampler: str = "auto"
+    warm_start: str | None = None
 
 
 def run_study(path: Path, options: Options | None = None, observe: Observer | None = None) -> StudyRecord:
@@ -72,24 +83,32 @@ def run_study(path: Path, options: Options | None = None, observe: Observer | No
     check_space(space, model=NOMINAL_WIDTH, recipes=baselines, names=names())
     check_activations(space.activations, space.source)
     device, new = _resolve(options)
+    refuse_branches(new["sampler"], space)
+    if new["sampler"] == EVOLUTION:
+        refuse_other_sweeps(space)
     folder = folder_of(path, options.out)
     folder.mkdir(parents=True, exist_ok=True)
     keep_memory()
     begun = time.perf_counter()
-    with only_one(folder), graceful() as stop:
-        url = options.storage or (storage_of(folder)[0] if (folder / STORAGE).is_file() else database_url(folder))
+    url = options.storage or (storage_of(folder)[0] if (folder / STORAGE).is_file() else database_url(folder))
+    with only_one(folder), graceful() as stop, worded(url, GOES_ON):
         remember_storage(folder, url, space.name)
         ledger = Ledger.open(url, space.name)
         if ledger is not None:
             same_space(ledger, space, folder)
             given = {"sampler": options.sampler, "precision": options.precision, "executor": options.executor}
+            given["asks"] = "auto" if options.asks is None else options.asks
             same_options(settings_of(ledger), given, folder)
+            same_start(ledger.events(WARM_START), options.warm_start, folder)
         tell = observe or (lambda status: None)
         activations = _open(space, device, tell, stop)
         fitting(space, activations, baselines)
         if ledger is None:
             where = provenance(activations, device, new["precision"], new["executor"])
-            ledger = _create(url, space, new, where, folder)
+            setting = Setting(activations.d_model, activations.fingerprint, new["precision"])
+            warm = warm_start(options.warm_start, space, setting, tell, stop) if options.warm_start else None
+            begun_from = [(WARM_START, warm.as_dict())] if warm is not None else []
+            ledger = _create(url, space, new, where, folder, options.asks, begun_from)
         same_data(ledger, activations, folder)
         ledger.update_study(planned=_planned(space, ledger.count(searched=True)), stopped="")
         ending = Ending(ledger, space.study.stop or StopSpec.model_validate({}), space.study.band, ledger.study().seconds, begun)
@@ -97,11 +116,12 @@ def run_study(path: Path, options: Options | None = None, observe: Observer | No
         try:
             finished = walk.run(baselines)
         finally:
-            ending.save()
+            walk.runner.close()
+        ending.save()
         if not finished:
             raise Interrupted(f"stopped; everything finished is saved in {folder}, and the same command goes on from here")
         ledger.update_study(stopped=walk.ended)
-    return ledger.record()
+        return ledger.record()
 
 
 def folder_of(path: Path, out: Path | None = None) -> Path:
@@ -157,7 +177,24 @@ def _planned(space: Space, written: int = 0) -> int:
     return max(space.study.trials, written) + len(space.baselines) * space.study.baseline_asks * space.study.levels
 
 
-def _create(url: str, space: Space, new: dict[str, str], where: dict[str, Any], folder: Path) -> Ledger:
+def _at_once(space: Space, executor: str) -> int:
+    """Returns how many asks are in flight at a time where nobody says.
+
+    On cores, enough trials for all of them and one ask more, whose trials take the places of those that end early; on a device that trains
+    stacks, four.
+    """
+    return 4 if executor == "stacked" else 1 + math.ceil(torch.get_num_threads() / space.study.levels)
+
+
+def _create(
+    url: str,
+    space: Space,
+    new: dict[str, str],
+    where: dict[str, Any],
+    folder: Path,
+    asks: int | None,
+    events: list[tuple[str, dict[str, Any]]],
+) -> Ledger:
     """Writes a new study; what an earlier one left in the folder is not its own, and goes."""
     for name in ("checkpoints", "saes"):
         for path in (folder / name).glob("*"):
@@ -169,12 +206,12 @@ def _create(url: str, space: Space, new: dict[str, str], where: dict[str, Any], 
         question=space.question,
         space=space.source.data,
         fingerprint=space.fingerprint(),
-        settings={**settings, **new, "asks": 1 if new["executor"] == "looped" else 4},
+        settings={**settings, **new, "asks": asks or _at_once(space, new["executor"])},
         provenance=where,
         command=shlex.join(["archsearch", *sys.argv[1:]]),
         planned=_planned(space),
     )
-    return Ledger.create(url, row)
+    return Ledger.create(url, row, events)
 
 
 def _walk(
@@ -192,10 +229,16 @@ def _walk(
     settings = settings_of(ledger)
     band = (float(settings["band"][0]), float(settings["band"][1]))
     objectives, precision = tuple(settings["objectives"]), settings["precision"]
-    sampling = Sampling(url, space.name, settings["sampler"], settings["seed"], objectives, band)
+    warm = begun_with(ledger.events(WARM_START))
+    opening = Opening(len(space.baselines) * space.study.baseline_asks, tuple(warm.asks), priors_of(space))
+    sampling = Sampling(url, space.name, settings["sampler"], settings["seed"], objectives, band, opening)
+    sampling.add_evidence(warm.evidence, space.parameters(), warm.study)
     executor = Stacked() if settings["executor"] == "stacked" else Looped()
     planned = _planned(space, ledger.count(searched=True))
     climb = Climb(ledger, sampling, space.study.ladder)
-    runner = Runner(ledger, sampling, activations, executor, folder, device, precision, band, objectives, climb, planned, stop, tell)
+    at_once = settings["asks"]
     setting = Setting(activations.d_model, activations.fingerprint, precision)
-    return Walk(space, ledger, sampling, runner, setting, settings["asks"], ending)
+    told = (planned, stop, tell, Cutting.of(space.study.points, setting))
+    runner = Runner(ledger, sampling, activations, executor, folder, device, precision, band, objectives, climb, at_once, *told)
+    evolution = Evolution(space, activations.d_model, settings["seed"], band, objectives) if settings["sampler"] == EVOLUTION else None
+    return Walk(space, ledger, sampling, runner, setting, ending, Proposer(space, sampling, evolution))

@@ -1,7 +1,9 @@
 """The tables that hold the truth about studies, beside Optuna's in the same database.
 
-`archsearch_studies`: one row a study. `archsearch_trials`: one row a trial, written before it trains. `archsearch_rungs`: measurements of a
-trial after a share of its run (1.0: the end), one JSON object each. `archsearch_events`: what happened, in order.
+`archsearch_studies`: one row a study. `archsearch_trials`: one row a trial, written before it trains. `archsearch_rungs`: measurements of
+a trial after a share of its run (1.0: the end), one JSON object each. `archsearch_points`: the SAE of a trial cut to a lower L0 after
+training, with its measurements. `archsearch_genomes`: where a structure that was bred comes from. `archsearch_events`: what happened, in
+order.
 """
 
 from __future__ import annotations
@@ -83,6 +85,34 @@ class RungRow(Base):
     trial_id: Mapped[int] = mapped_column(ForeignKey("archsearch_trials.id"))
     frac: Mapped[float] = mapped_column(Float)
     measurements: Mapped[dict[str, Any]]
+
+
+class PointRow(Base):
+    """A trial's SAE cut to a lower L0 after its training; databases that are older lack this table."""
+
+    __tablename__ = "archsearch_points"
+    __table_args__ = (UniqueConstraint("trial_id", "l0"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    trial_id: Mapped[int] = mapped_column(ForeignKey("archsearch_trials.id"))
+    l0: Mapped[float] = mapped_column(Float)
+    spec: Mapped[dict[str, Any]]
+    run: Mapped[str] = mapped_column(String(64))
+    measurements: Mapped[dict[str, Any]]
+
+
+class GenomeRow(Base):
+    """A structure that was bred: its document, the asks it comes from, and how it was made of them, in words."""
+
+    __tablename__ = "archsearch_genomes"
+    __table_args__ = (UniqueConstraint("study_id", "ask"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("archsearch_studies.id"))
+    ask: Mapped[int] = mapped_column(Integer)
+    document: Mapped[dict[str, Any]]
+    parents: Mapped[list[Any]]
+    how: Mapped[str] = mapped_column(Text)
 
 
 class EventRow(Base):

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 from archsearch.assembler.parse import parse
-from archsearch.blocks.catalogue import catalogue
 from archsearch.errors import InvalidInput, StudyError
 from archsearch.search.endings import Ending
-from archsearch.search.jobs import Draft, Draw, Setting, baseline_drafts, levels_of
+from archsearch.search.evolution.evolution import Genome
+from archsearch.search.jobs import Draw, Setting
 from archsearch.search.ledger import Ledger
+from archsearch.search.proposing import Attempt, Make, Proposer
 from archsearch.search.records import Place
 from archsearch.search.refusals import ILLEGAL, picks
 from archsearch.search.runner import Runner
 from archsearch.search.sampler import Sampling
-from archsearch.search.tables import TrialRow
+from archsearch.search.tables import GenomeRow, TrialRow
 from archsearch.spec.space import Space
-from archsearch.spec.template import Template
 
 DUPLICATES = 20
 """Asks in a row that bring nothing new, after which the next is drawn at random."""
@@ -25,64 +26,63 @@ DUPLICATES = 20
 ATTEMPTS = 20
 """Draws of one ask that may turn out illegal before the study gives up."""
 
-Make = Callable[[int], Iterable[Draft]]
-"""Draws the trials of an ask; the number counts attempts."""
-
 
 class Walk:
-    """Walks the asks of a study; `asks_at_once` of them train as one cohort.
+    """Walks the asks of a study, as many in flight as the runner's window: one is drawn each time the oldest is at its end.
+
+    So what is known when an ask is drawn is the same however long its neighbours take, and in a study that is resumed.
 
     `ended`: why the study is over, in words, once it is.
     """
 
     def __init__(
-        self, space: Space, ledger: Ledger, sampling: Sampling, runner: Runner, setting: Setting, asks_at_once: int, ending: Ending
+        self, space: Space, ledger: Ledger, sampling: Sampling, runner: Runner, setting: Setting, ending: Ending, proposer: Proposer
     ):
         self.space, self.ledger, self.sampling, self.runner, self.setting = space, ledger, sampling, runner, setting
-        self.asks_at_once, self.ending = asks_at_once, ending
+        self.proposer, self.ending = proposer, ending
         self.ended = ""
-        self.fields = catalogue().sparsity
+        self.barren = 0
         self.asks: dict[int, list[Place]] = {}
-        self.asked: list[int] = []
-        self.drawing: Any = None
 
     def run(self, baselines: Mapping[str, dict[str, Any]]) -> bool:
         """Runs every baseline and every ask, or as many as the rules leave time for; returns False if the user stopped it."""
         self._pick_up()
-        first = self._baselines(baselines)
-        for ask, make in enumerate(first):
-            if ask not in self.asks:
-                if self._over():
-                    break
-                self._write(ask, make)
-            if not self._finish([ask]):
+        first = self.proposer.baselines(baselines)
+        flying: deque[int] = deque()
+        ask = 0
+        while True:
+            if len(flying) < self.runner.window and self._there(ask, first):
+                if not self._done(ask):
+                    self.runner.begin(ask, self.ledger.rows(ask))
+                flying.append(ask)
+                ask += 1
+            elif not flying:
+                break
+            elif self.runner.stop() or not self._finish(flying.popleft()):
                 return False
-        if not self._search(len(first)):
-            return False
         self.ended = self.ended or f"all {self._searched()} trials done"
+        self.runner.close()  # the model may have all cores
         self.runner.splice_best()
         return not self.runner.stop()
 
-    def _search(self, ask: int) -> bool:
-        """Runs the asks of the search, from the number `ask` on; returns False if the user stopped it."""
-        barren = 0
-        while self._open(ask) or (self._searched() < self.space.study.trials and not self._over()):
-            cohort: list[int] = []
-            for number in range(ask, ask + self.asks_at_once):
-                if number not in self.asks:
-                    if cohort and self._searched() >= self.space.study.trials:
-                        break
-                    self._write(number, self._structure(number, randomly=barren >= DUPLICATES))
-                cohort.append(number)
-            if not self._finish(cohort):
-                return False
-            barren = barren + 1 if all(place.copied_from is not None for number in cohort for place in self.asks[number]) else 0
-            ask = cohort[-1] + 1
+    def _there(self, ask: int, first: list[Make]) -> bool:
+        """Tells whether there is an ask of that number: one that is written, or else is drawn and written now."""
+        if ask in self.asks:
+            return True
+        if ask < len(first):
+            more, make = True, first[ask]
+        else:
+            left = self.space.study.trials - self._searched()
+            randomly = self.barren >= DUPLICATES
+            more, make = left > 0, self.proposer.structure(ask, left, randomly, self.runner.known(ask))
+        if not more or self._over(ask):
+            return False
+        self._write(ask, make)
         return True
 
-    def _over(self) -> bool:
-        """Tells whether a rule ends the study here, where every trial that was begun is at its end."""
-        self.ended = self.ended or self.ending.reached(list(self.runner.seen.values()))
+    def _over(self, ask: int) -> bool:
+        """Tells whether a rule ends the study before that ask."""
+        self.ended = self.ended or self.ending.reached(self.runner.known(ask))
         return bool(self.ended)
 
     def _pick_up(self) -> None:
@@ -96,24 +96,24 @@ class Walk:
         self.runner.rows_left = max(self.runner.planned - self.runner.finished, 0) * middle.training.tokens
 
     def _note(self, places: list[Place]) -> None:
-        self.asks |= {ask: [place for place in places if place.ask == ask] for ask in {place.ask for place in places}}
+        found: dict[int, list[Place]] = {}
+        for place in places:
+            found.setdefault(place.ask, []).append(place)
+        self.asks |= found
 
-    def _finish(self, asks: list[int]) -> bool:
-        """Brings asks that are written to their end; False if the user stopped it."""
-        if self.runner.stop():
-            return False
-        rows = [row for ask in asks if not self._done(ask) for row in self.ledger.rows(ask)]
-        if rows and not self.runner.run(rows):
-            return False
-        self._note(self.ledger.places([row.number for row in rows]))
-        self.ending.save()
+    def _finish(self, ask: int) -> bool:
+        """Brings an ask in flight to its end; False if the user stopped it."""
+        if not self._done(ask):
+            if not self.runner.end(ask):
+                return False
+            self._note(self.ledger.places([place.number for place in self.asks[ask]]))
+            self.ending.save()
+        if all(place.baseline is None for place in self.asks[ask]):
+            self.barren = self.barren + 1 if all(place.copied_from is not None for place in self.asks[ask]) else 0
         return True
 
     def _done(self, ask: int) -> bool:
         return all(place.told and place.state != "running" for place in self.asks[ask])
-
-    def _open(self, first: int) -> bool:
-        return any(ask >= first and not self._done(ask) for ask in self.asks)
 
     def _searched(self) -> int:
         return self.ledger.count(searched=True)
@@ -128,18 +128,17 @@ class Walk:
             StudyError: too many draws in a row were illegal.
         """
         vain: list[dict[str, Any]] = []
-        for attempt in range(ATTEMPTS):
-            self.asked, self.drawing = [], None
+        for index in range(ATTEMPTS):
+            attempt = Attempt(index)
             first, rows = self.ledger.count(), list[TrialRow]()
             try:
                 for draft in make(attempt):
                     rows.append(draft.row(first + len(rows), self.setting))
             except InvalidInput as error:
-                illegal, spare = self.asked[-1:], self.asked[:-1]
-                picked = picks(self.drawing.params) if self.drawing is not None else {}
-                vain.append({"ask": ask, "attempt": attempt, "illegal": illegal, "spare": spare, "problem": str(error), "picks": picked})
+                told = {"illegal": attempt.asked[-1:], "spare": attempt.asked[:-1], "problem": str(error), "picks": picks(attempt.params)}
+                vain.append({"ask": ask, "attempt": index, **told})
                 continue
-            self.ledger.add_trials(rows, [(ILLEGAL, event) for event in vain])
+            self.ledger.add_trials(rows, [(ILLEGAL, event) for event in vain], _row(ask, attempt.genome))
             for event in vain:
                 self._settle(event)
             self._note(self.ledger.places(list(range(first, first + len(rows)))))
@@ -155,37 +154,6 @@ class Walk:
             self.sampling.tell(number, None, {"archsearch:illegal": event["problem"]})
         self.sampling.forget(event["spare"])
 
-    def _baselines(self, trees: Mapping[str, dict[str, Any]]) -> list[Make]:
-        """Returns what draws each ask of the baselines, in order."""
-        study, found = self.space.study, list[Make]()
-        for name, tree in trees.items():
-            template = Template.read(tree)
-            hole = self.space.sparsity_hole(template.fill(Draw(0, 0, {})), self.fields)
-            for index in range(study.baseline_asks):
-                found.append(self._baseline(name, template, hole, len(found), index))
-        return found
 
-    def _baseline(self, name: str, template: Template, hole: str | None, ask: int, index: int) -> Make:
-        study = self.space.study
-        return lambda attempt: baseline_drafts(name, template, hole, ask, index + attempt * study.baseline_asks, study.levels, study.seed)
-
-    def _structure(self, ask: int, randomly: bool) -> Make:
-        return lambda attempt: self._levels(ask, randomly, attempt)
-
-    def _levels(self, ask: int, randomly: bool, attempt: int) -> Iterator[Draft]:
-        """Yields the trials of one structure, at its sparsity levels."""
-        trial = self.sampling.ask(ask, randomly, attempt)
-        self.asked.append(trial.number)
-        self.drawing = trial
-        filled = self.space.fill(trial)
-        hole = self.space.sparsity_hole(filled, self.fields)
-        yield Draft(ask, 0, filled.document, filled.params, None, trial.number)
-        if hole is None:
-            return
-        left = self.space.study.trials - self._searched()
-        values = levels_of(self.space.parameters()[hole].hole, filled.params[hole], min(self.space.study.levels, left))
-        for level, value in enumerate(values[1:], start=1):
-            other = self.sampling.ask_fixed({**filled.params, hole: value})
-            self.asked.append(other.number)
-            again = self.space.fill(other)
-            yield Draft(ask, level, again.document, again.params, None, other.number)
+def _row(ask: int, genome: Genome | None) -> GenomeRow | None:
+    return None if genome is None else GenomeRow(ask=ask, document=genome.document, parents=[*genome.parents], how=genome.how)

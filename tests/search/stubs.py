@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from archsearch.search import runner
+from archsearch.training.looped import Looped
+from archsearch.training.stacked import Stacked
 
 
 def measured(run: str) -> dict[str, float]:
@@ -16,15 +18,37 @@ def measured(run: str) -> dict[str, float]:
     return {"l0": 1 + 6 * place, "fvu": 1 - place, "dead_frac": int(run[6:10], 16) % 100 / 100}
 
 
+class Instant:
+    """A crew whose members are at their goals at once."""
+
+    def __init__(self) -> None:
+        self.there: list[tuple[Any, Any]] = []
+
+    @property
+    def pending(self) -> int:
+        return len(self.there)
+
+    def add(self, member: Any, until_frac: float, then: Any = None, rank: tuple[int, ...] = ()) -> None:
+        self.there.append((member, None))
+
+    def wait(self) -> list[tuple[Any, Any]]:
+        there, self.there = self.there, []
+        return there
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
 def stub_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Puts measurements in the place of training, from start to finish."""
 
     def start(self: Any, row: Any, members: dict[int, Any]) -> None:
-        members[row.number] = SimpleNamespace(done=True, run=row.run)
+        members[row.number] = SimpleNamespace(step=0, run=row.run)
 
-    def finish(self: Any, number: int, member: Any) -> None:
+    def finish(self: Any, number: int, member: Any, found: Any) -> None:
         self.ledger.finish(number, "complete", measured(member.run), "", [(1, {"loss": 1.0})])
 
     monkeypatch.setattr(runner.Runner, "_start", start)
     monkeypatch.setattr(runner.Runner, "_finish", finish)
-    monkeypatch.setattr(runner, "train", lambda *args, **kwargs: None)
+    for executor in (Looped, Stacked):
+        monkeypatch.setattr(executor, "crew", lambda self, tick=None, stop=None: Instant())

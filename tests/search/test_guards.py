@@ -56,7 +56,7 @@ def test_the_stored_sampler_and_executor_go_on(space: Path, tmp_path: Path, monk
     original = study._walk
     monkeypatch.setattr(study, "_walk", lambda *a: seen.append(original(*a)) or seen[-1])
     run_study(space, replace(options, trials=9))
-    assert seen[0].sampling.kind == "random" and type(seen[0].runner.executor).__name__ == "Stacked" and seen[0].asks_at_once == 4
+    assert seen[0].sampling.kind == "random" and type(seen[0].runner.executor).__name__ == "Stacked" and seen[0].runner.window == 4
 
 
 def test_fewer_trials_than_there_are_is_said_as_it_is(space: Path, tmp_path: Path) -> None:

@@ -50,14 +50,10 @@ def climbed(settled_frac: float) -> tuple[Notebook, dict[int, float], dict[int, 
     sampling = Sampling("sqlite://", "late", "random", 0, ("l0", "fvu"), (1.0, 64.0))
     climb = Climb(ledger, sampling, LadderSpec.model_validate({"rungs": list(RUNGS), "eta": 3}))
     members = {number: member(0.0) for number in range(9)} | {LATE: member(settled_frac)}
-    numbers = {id(one): number for number, one in members.items()}
     stopped: dict[int, float] = {}
     for frac in RUNGS:
-
-        def measure(one: Any, frac: float = frac) -> dict[str, float]:
-            return {"l0": 8.0, "fvu": fvu(numbers[id(one)], frac)}
-
-        for number in climb.stopped(frac, members, set(), measure):
+        found = {n: None if climb.passes(n, frac, one) else {"l0": 8.0, "fvu": fvu(n, frac)} for n, one in members.items()}
+        for number in climb.stopped(frac, 0, -1, members, set(), found):
             stopped[number] = frac
             del members[number]
     return ledger, stopped, members

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import pytest
 
 from archsearch.errors import Interrupted, InvalidInput, StudyError
-from archsearch.search import runner
+from archsearch.search import runner, study
 from archsearch.search.ledger import Ledger, database_url, read_study
 from archsearch.search.lock import only_one
 from archsearch.search.records import Status, StudyRecord, TrialRecord, front
+from archsearch.search.sampler import Sampling
 from archsearch.search.study import Options, run_study
+from archsearch.training.looped import Looped
 
-OPTIONS = Options(precision="float32", device="cpu")
+OPTIONS = Options(precision="float32", device="cpu", asks=2)
 
 
 def essence(record: StudyRecord) -> list[tuple[Any, ...]]:
@@ -61,47 +64,59 @@ def test_more_trials_go_on_where_the_study_ended(space: Path, tmp_path: Path, wh
     assert len(more.trials) == 12
 
 
-@pytest.mark.parametrize("after", [1, 4, 7])
+def impatient(monkeypatch: pytest.MonkeyPatch, asked: int) -> None:
+    """Has the user ask to stop, as the study sees it, once it has looked for that `asked` times; and stay so, as after Ctrl-C."""
+    made = runner.Runner.__post_init__
+
+    def wrapped(self: Any) -> None:
+        looks = itertools.count()
+        self.stop = lambda: next(looks) >= asked
+        made(self)
+
+    monkeypatch.setattr(runner.Runner, "__post_init__", wrapped)
+
+
+@pytest.mark.parametrize("asked", [8, 25, 50])
 def test_stopped_and_resumed_is_the_same_study(
-    after: int, space: Path, tmp_path: Path, whole: StudyRecord, monkeypatch: pytest.MonkeyPatch
+    asked: int, space: Path, tmp_path: Path, whole: StudyRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = 0
-    train = runner.train
-
-    def stopping(members: Any, executor: Any, until_frac: float, tick: Any = None, stop: Any = None) -> None:
-        nonlocal calls
-        calls += 1
-        chunks = 0
-
-        def enough() -> bool:
-            nonlocal chunks
-            chunks += 1
-            return calls == (after + 2) // 3 and chunks > after
-
-        if calls == (after + 2) // 3:
-            monkeypatch.setattr(study_runner, "stop", enough)
-            train(members, executor, until_frac, tick, enough)
-        else:
-            train(members, executor, until_frac, tick, stop)
-
-    study_runner: Any = None
-    original = runner.Runner.run
-
-    def run(self: Any, rows: Any) -> bool:
-        nonlocal study_runner
-        study_runner = self
-        return original(self, rows)
-
-    monkeypatch.setattr(runner, "train", stopping)
-    monkeypatch.setattr(runner.Runner, "run", run)
     options = replace(OPTIONS, out=tmp_path / "parts")
-    with pytest.raises(Interrupted, match="the same command goes on"):
-        run_study(space, options)
-    monkeypatch.setattr(runner, "train", train)
+    with monkeypatch.context() as patch:
+        impatient(patch, asked)
+        with pytest.raises(Interrupted, match="the same command goes on"):
+            run_study(space, options)
     assert list((tmp_path / "parts" / "checkpoints").glob("*.safetensors"))
     resumed = run_study(space, options)
     assert essence(resumed) == essence(whole)
     assert not list((tmp_path / "parts" / "checkpoints").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_the_machine_does_not_decide_what_is_asked(
+    cores: int, space: Path, tmp_path: Path, whole: StudyRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "Looped", lambda: Looped(cores))
+    assert essence(run_study(space, replace(OPTIONS, out=tmp_path / "other"))) == essence(whole)
+
+
+def test_asks_in_flight_are_fixed_when_a_study_is_begun(space: Path, tmp_path: Path, whole: StudyRecord) -> None:
+    again = replace(OPTIONS, out=tmp_path / "whole", asks=5)
+    with pytest.raises(StudyError, match="asks: 2 -> 5"):
+        run_study(space, again)
+
+
+def test_an_ask_is_drawn_when_one_of_the_window_has_ended(space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[int, list[int]]] = []
+    ask = Sampling.ask
+
+    def noting(self: Sampling, number: int, *args: Any) -> Any:
+        drawn.append((number, [t.number for t in self.study.get_trials(deepcopy=False) if not t.state.is_finished()]))
+        return ask(self, number, *args)
+
+    monkeypatch.setattr(Sampling, "ask", noting)
+    run_study(space, replace(OPTIONS, out=tmp_path / "out", trials=12, asks=3))
+    # The baseline is ask 0; of each later one three trials are open while it is in flight.
+    assert drawn == [(1, []), (2, [0, 1, 2]), (3, [0, 1, 2, 3, 4, 5]), (4, [3, 4, 5, 6, 7, 8])]
 
 
 @pytest.mark.parametrize("where", ["finish", "told", "add_trials"])
@@ -111,12 +126,12 @@ def test_a_crash_at_any_write_loses_nothing(
     original = getattr(Ledger, where)
     calls = 0
 
-    def crashing(self: Ledger, *args: Any) -> Any:
+    def crashing(self: Ledger, *args: Any, **more: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == (2 if where == "add_trials" else 5):
             raise RuntimeError("power cut")
-        return original(self, *args)
+        return original(self, *args, **more)
 
     options = replace(OPTIONS, out=tmp_path / "parts")
     monkeypatch.setattr(Ledger, where, crashing)
@@ -190,8 +205,8 @@ def test_optuna_holds_the_same_trials(space: Path, tmp_path: Path, whole: StudyR
     import optuna
 
     for name, trials in (("tiny", whole.trials[3:]), ("tiny (baselines)", whole.trials[:3])):
-        study = optuna.load_study(study_name=name, storage=database_url(tmp_path / "whole"))
-        assert [t.state.name for t in study.trials] == ["COMPLETE"] * len(trials)
-        assert [t.user_attrs["archsearch:run"] for t in study.trials] == [t.run for t in trials]
-        assert [t.values[1] for t in study.trials] == [t.measurements["fvu"] for t in trials]
-        assert all(bool(t.params) == (name == "tiny") for t in study.trials)
+        there = optuna.load_study(study_name=name, storage=database_url(tmp_path / "whole"))
+        assert [t.state.name for t in there.trials] == ["COMPLETE"] * len(trials)
+        assert [t.user_attrs["archsearch:run"] for t in there.trials] == [t.run for t in trials]
+        assert [t.values[1] for t in there.trials] == [t.measurements["fvu"] for t in trials]
+        assert all(bool(t.params) == (name == "tiny") for t in there.trials)

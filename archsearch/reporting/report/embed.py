@@ -11,7 +11,7 @@ from archsearch.reporting.report.confirmed import seed_points
 from archsearch.reporting.report.data import Report
 from archsearch.reporting.report.drawing import svg
 from archsearch.reporting.report.palette import style_of
-from archsearch.search.records import TrialRecord, feasible
+from archsearch.search.records import TrialRecord, feasible, standing
 from archsearch.spec.yaml import dump
 
 MEASURED = {
@@ -37,7 +37,7 @@ def payload(report: Report) -> dict[str, Any]:
     """Returns everything the script of a page reads, as plain JSON values."""
     shown = report.picture
     drawings: dict[Diagram, int] = {}
-    trials = [_trial(report, trial, drawings) for trial in report.record.trials]
+    trials = [_trial(report, trial, drawings) for trial in standing(report.record.trials)]
     learning = list(dict.fromkeys([*[row.trial for row in report.front], *[t.number for curve in report.curves.values() for t in curve]]))
     volume = report.volume
     return {
@@ -48,13 +48,18 @@ def payload(report: Report) -> dict[str, Any]:
         "series": [{"name": name, "colour": style_of(i)[0], "symbol": style_of(i)[1]} for i, name in enumerate(report.names)],
         "trials": trials,
         "drawings": [svg(one, "Architecture of the trial") for one in drawings],
-        "front": [row.trial for row in report.front],
-        "curves": {name: [trial.number for trial in curve] for name, curve in report.curves.items()},
+        "front": [_key(trial) for trial in shown.front],
+        "curves": {name: [_key(trial) for trial in curve] for name, curve in report.curves.items()},
         "volume": {"tokens": volume.tokens, "reached": [_short(v) for v in volume.reached], "baselines": _short(volume.baselines)}
         | {"baselineTokens": volume.baseline_tokens},
         "learning": [n for n in learning if report.by_number[n].history],
         "confirm": _confirm(report),
     }
+
+
+def _key(trial: TrialRecord) -> int | str:
+    """Returns what the script knows a trial, or a point of one, by."""
+    return trial.number if trial.cut_to is None else trial.label
 
 
 def _trial(report: Report, trial: TrialRecord, drawings: dict[Diagram, int]) -> dict[str, Any]:
@@ -63,13 +68,13 @@ def _trial(report: Report, trial: TrialRecord, drawings: dict[Diagram, int]) -> 
     drawn = trial.number in report.family_of
     numbers = [(label, found[name]) for name, label in MEASURED.items()]
     return {
-        "n": trial.number,
+        "n": _key(trial),
         "series": report.index_of(trial),
         "baseline": trial.baseline,
         "family": report.family_of.get(trial.number, ""),
         "state": trial.state,
         "message": trial.message,
-        "inside": feasible(trial, report.record.band, report.record.objectives),
+        "inside": feasible(trial, report.record.band, report.record.objectives) and trial.cut_to is None,  # points are drawn hollow
         "x": l0 if drawn else None,
         "y": fvu if drawn else None,
         "words": trial.words,

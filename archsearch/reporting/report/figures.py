@@ -101,7 +101,11 @@ def _members(report: Report, axes: Axes) -> None:
     for trial in members:
         colour, marker = _look(report.index_of(trial))
         fill, edge = (LIGHT["page"], colour) if trial.baseline else (colour, LIGHT["ink"])
+        fill, edge = (fill, edge) if trial.cut_to is None else (LIGHT["page"], LIGHT["ink"])
         axes.scatter(*point(trial), s=42, marker=marker, color=fill, edgecolors=edge, linewidths=1.3, zorder=5)
+    if any(trial.cut_to is not None for trial in members):
+        label = "white, black edge: cut after training"
+        axes.scatter([], [], s=42, marker="o", color=LIGHT["page"], edgecolors=LIGHT["ink"], linewidths=1.3, label=label)
 
 
 def volume(report: Report, axes: Axes) -> bool:

@@ -18,6 +18,8 @@ _SAMPLERS = {
     "tpe": "a tree-structured Parzen estimator (multivariate, grouped)",
     "random": "uniform draws",
     "nsga2": "the genetic algorithm NSGA-II",
+    "gp": "a Gaussian process (expected hypervolume improvement)",
+    "evolution": "evolution over graphs",
 }
 
 
@@ -98,6 +100,10 @@ def _search(report: Report) -> list[str]:
         sentences.append(f"Each structure was brought to effective L0 {_listed(map(str, sweep['l0']))}; each level is a trial.")
     elif isinstance(sweep, int):
         sentences.append(f"Each structure was trained at {counted(sweep, 'sparsity level')}, each of which is a trial.")
+    points = study.get("points")
+    if isinstance(points, Mapping):
+        levels = _listed(map(str, points["l0"]))
+        sentences.append(f"Every finished SAE well above effective L0 {levels} was also cut to it after training, which makes no trial.")
     if report.curves:
         draws = counted(int(study.get("baseline_asks", 1)), "draw")
         swept = f"each swept over sparsity and tuned with {draws} of its other open settings"
@@ -158,7 +164,8 @@ def repeat_commands(report: Report) -> list[str]:
     lines += [f"archsearch report {study}"]
     if report.front:
         best = min(report.front, key=lambda row: row.versus.percent if row.versus and not row.baseline else math.inf)
-        lines += [f"archsearch export {study} --trial {best.trial} --out best.json", "archsearch train --spec best.json"]
+        cut = "" if best.cut_to is None else f" --cut {best.cut_to:g}"
+        lines += [f"archsearch export {study} --trial {best.trial}{cut} --out best.json", "archsearch train --spec best.json"]
     if not report.confirmed:
         lines.append(f"archsearch confirm {study}")
     return lines

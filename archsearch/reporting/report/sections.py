@@ -83,7 +83,7 @@ def architectures(report: Report) -> Html:
     figures = []
     for one in report.architectures:
         name = " / ".join(filter(None, one.families)) or "no gate"
-        numbers = ", ".join(str(trial.number) for trial in one.trials)
+        numbers = ", ".join(trial.label for trial in one.trials)
         who = f"{name}: {counted(len(one.trials), 'member')} of the front ({'trials' if len(one.trials) > 1 else 'trial'} {numbers})"
         picture = tag("div", Html(svg(one.diagram, f"Architecture: {name}")), class_="scroll drawing", tabindex="0", role="group")
         figures.append(tag("figure", picture, tag("figcaption", who)))

@@ -130,8 +130,7 @@ def remark_table(report: Report) -> Table:
 
 def hash_table(report: Report) -> Table:
     """Returns the hashes of the front: equal `run` hashes train to equal SAEs."""
-    trials = [report.by_number[row.trial] for row in report.front]
-    rows = [Row((str(t.number), t.arch, t.run), t.number) for t in trials]
+    rows = [Row((t.label, t.arch, t.run), t.number) for t in report.picture.front]
     return Table("Hashes of the front's members", ("trial", "arch", "run"), tuple(rows), frozenset({1, 2}))
 
 

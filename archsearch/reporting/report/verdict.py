@@ -7,7 +7,7 @@ from archsearch.reporting.live import counted
 from archsearch.reporting.picture import number
 from archsearch.reporting.report.bands import BandResult, Place
 from archsearch.reporting.report.data import Report
-from archsearch.reporting.table import tally
+from archsearch.reporting.table import cut_words, tally
 
 _LEVEL = 0.05
 """Percent of FVU below which two SAEs are called level: what one decimal cannot show."""
@@ -31,7 +31,7 @@ def found_sentences(report: Report) -> list[str]:
     members = sum(row.baseline is None for row in report.front)
     share = f"Of {counted(len(report.front), 'front member')}, {members} come from the search" if report.curves else ""
     left = f" and {len(report.front) - members} are baselines." if report.curves else ""
-    return [*[_band(result, bool(report.curves)) for result in report.bands], *([share + left] if share else [])]
+    return [*[_band(result, bool(report.curves)) for result in report.bands], *([share + left] if share else []), *cut_words(report.front)]
 
 
 def caution(report: Report) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from archsearch.evaluation.hypervolume import hypervolume
 from archsearch.search.endings import trained_tokens
-from archsearch.search.records import StudyRecord, TrialRecord, feasible
+from archsearch.search.records import StudyRecord, TrialRecord, feasible, standing
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,17 @@ def tokens_of(record: StudyRecord, trial: TrialRecord) -> int:
 
 
 def volumes(record: StudyRecord) -> Volume:
-    """Returns the hypervolume of a study over its tokens, trials in the order they were written (baselines come first)."""
+    """Returns the hypervolume of a study over its tokens, trials and their points in the order they were written (baselines first)."""
     tokens, reached, points, base = list[int](), list[float](), list[tuple[float, float]](), list[tuple[float, float]]()
     total = baseline_tokens = 0
     for trial in record.trials:
         total += tokens_of(record, trial)
         if trial.state != "complete":
             continue
-        if feasible(trial, record.band):
-            place = (trial.measurements["l0"], trial.measurements["fvu"])
-            points.append(place)
-            if trial.baseline:
-                base.append(place)
+        places = [(one.measurements["l0"], one.measurements["fvu"]) for one in standing([trial]) if feasible(one, record.band)]
+        points += places
+        if trial.baseline:
+            base += places
         if trial.baseline:
             baseline_tokens = total
         tokens.append(total)
