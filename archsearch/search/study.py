@@ -96,7 +96,7 @@ def run_study(path: Path, options: Options | None = None, observe: Observer | No
         ledger = Ledger.open(url, space.name)
         if ledger is not None:
             same_space(ledger, space, folder)
-            given = {"sampler": options.sampler, "precision": options.precision, "executor": options.executor}
+            given: dict[str, Any] = {"sampler": options.sampler, "precision": options.precision, "executor": options.executor}
             given["asks"] = "auto" if options.asks is None else options.asks
             same_options(settings_of(ledger), given, folder)
             same_start(ledger.events(WARM_START), options.warm_start, folder)
