@@ -158,7 +158,8 @@ class Asking:
         ledger = Ledger.open(url, self.space.name)
         assert ledger is not None
         self.ledger = ledger
-        self.sampling = Sampling(url, self.space.name, "tpe", study.seed, tuple(study.objectives), study.band)
+        where = (url, self.space.name, "tpe", study.seed, tuple(study.objectives), study.band)
+        self.sampling = Sampling(*where, holes=self.space.parameters())
         self.setting = Setting(8, "0" * 64, "float32")
         self.hole = "losses.sparsity.weight"
         self.times: dict[str, list[float]] = {}

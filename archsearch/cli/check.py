@@ -136,8 +136,9 @@ def _cells(probe: Probe) -> tuple[Text, ...]:
 
 
 def _parts(cost: Estimate) -> str:
+    together = f" ({cost.abreast} at a time, none stopped early)" if cost.abreast > 1 else ""
     harvest = f"harvest {duration(cost.harvest_seconds)} unless it is in the store, " if cost.harvest_seconds else ""
-    return f"{harvest}training {duration(cost.train_seconds)}, measuring {duration(cost.measure_seconds)}"
+    return f"{harvest}training {duration(cost.train_seconds)}{together}, measuring {duration(cost.measure_seconds)}"
 
 
 def size(count: float) -> str:

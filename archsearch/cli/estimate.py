@@ -40,7 +40,7 @@ _EVAL_SPLITS = 3  # calibrate, validate, test
 
 @dataclass(frozen=True)
 class Probe:
-    """One branch, timed."""
+    """One branch, timed beside as many like it as train at a time."""
 
     words: str
     parameters: int
@@ -58,7 +58,10 @@ class Probe:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a study or a run would cost; seconds are wall clock on this machine."""
+    """What a study or a run would cost where nothing is stopped early; seconds are wall clock on this machine.
+
+    `abreast`: SAEs that train at a time.
+    """
 
     runs: int
     run_tokens: int
@@ -73,6 +76,7 @@ class Estimate:
     device: str
     executor: str
     precision: str
+    abreast: int
     probes: list[Probe] = field(default_factory=list)
 
     @property
@@ -115,18 +119,20 @@ def cost_of_space(space: Space, machine: Machine, d_model: int | None = None) ->
     """Returns what the study of a space would cost: trials on the mean of the branches, baselines each by itself."""
     data = _data(space.activations, machine.device, d_model)
     study = space.study
-    searched = [_probe(filled.document, data, machine) for filled in _structures(space.template)]
-    tuned = [_baseline(name, tree, data, machine) for name, tree in baseline_trees(space).items()]
+    abreast = min(machine.executor.abreast(study.levels), study.trials)
+    searched = [_probe(filled.document, data, machine, abreast) for filled in _structures(space.template)]
+    tuned = [_baseline(name, tree, data, machine, abreast) for name, tree in baseline_trees(space).items()]
     each = study.baseline_asks * study.levels
     runs = [(study.trials / len(searched), probe) for probe in searched] + [(each, probe) for probe in tuned]
-    return _estimate(runs, data, machine, spliced=isinstance(space.activations, (BundledSource, ModelSource)))
+    passes = 1 + (len(study.points.l0) if study.points else 0)
+    return _estimate(runs, data, machine, abreast, passes, spliced=isinstance(space.activations, (BundledSource, ModelSource)))
 
 
 def cost_of_sae(spec: Any, machine: Machine, d_model: int) -> Estimate:
     """Returns what training one SAE on activations of that width would cost, the activations being there."""
     data = _Data(d_model, len(spec.inputs), spec.training.tokens, _PROBE_ROWS, stored=False)
-    probe = _probe(spec.model_dump(mode="json", by_alias=True), data, machine)
-    return _estimate([(1, probe)], data, machine, spliced=False)
+    probe = _probe(spec.model_dump(mode="json", by_alias=True), data, machine, 1)
+    return _estimate([(1, probe)], data, machine, abreast=1, passes=1, spliced=False)
 
 
 def _structures(template: Template) -> list[Filled]:
@@ -141,21 +147,23 @@ def _structures(template: Template) -> list[Filled]:
     return [found[round(index * (len(found) - 1) / (MOST_PROBES - 1))] for index in range(MOST_PROBES)]
 
 
-def _baseline(name: str, tree: dict[str, Any], data: _Data, machine: Machine) -> Probe:
+def _baseline(name: str, tree: dict[str, Any], data: _Data, machine: Machine, abreast: int) -> Probe:
     filled = _structures(Template.read(tree, root=("baselines", name)))[0]
-    return _probe(filled.document, data, machine, name)
+    return _probe(filled.document, data, machine, abreast, name)
 
 
-def _probe(document: dict[str, Any], data: _Data, machine: Machine, baseline: str | None = None) -> Probe:
-    """Times a few steps and a short evaluation of one spec on random rows."""
+def _probe(document: dict[str, Any], data: _Data, machine: Machine, abreast: int, baseline: str | None = None) -> Probe:
+    """Times a few steps of as many SAEs of one spec as train at a time, and a short evaluation of one, on random rows."""
     keep_memory()
     spec = parse(document)
     generator = torch.Generator().manual_seed(0)
     count = max(_PROBE_ROWS, spec.training.batch)
     rows = {name: torch.randn(count, data.d_model, generator=generator).to(machine.device) for name in spec.inputs}
-    member = start(spec, rows, rows, device=machine.device, precision=machine.precision, windows=lambda: data.windows)
-    machine.executor.advance([member], min(STEPS // 10, member.total_steps))
-    step_seconds = _timed(member, machine)
+    where: dict[str, Any] = {"device": machine.device, "precision": machine.precision}
+    members = [start(spec, rows, rows, windows=lambda: data.windows, **where) for _ in range(abreast)]
+    member = members[0]
+    machine.executor.advance(members, min(STEPS // 10, member.total_steps))
+    step_seconds = _timed(members, machine)
     begun = time.perf_counter()
     evaluate(member.sae, rows)
     _wait(machine)
@@ -165,9 +173,9 @@ def _probe(document: dict[str, Any], data: _Data, machine: Machine, baseline: st
     return Probe(words, receipt.parameters, step_seconds, receipt.steps, receipt.steps * spec.training.batch, measured, baseline)
 
 
-def _timed(member: Member, machine: Machine) -> float:
+def _timed(members: list[Member], machine: Machine) -> float:
     begun = time.perf_counter()
-    machine.executor.advance([member], STEPS)
+    machine.executor.advance(members, STEPS)
     _wait(machine)
     return (time.perf_counter() - begun) / STEPS
 
@@ -177,7 +185,8 @@ def _wait(machine: Machine) -> None:
         torch.cuda.synchronize()
 
 
-def _estimate(runs: Sequence[tuple[float, Probe]], data: _Data, machine: Machine, spliced: bool) -> Estimate:
+def _estimate(runs: Sequence[tuple[float, Probe]], data: _Data, machine: Machine, abreast: int, passes: int, spliced: bool) -> Estimate:
+    """Adds up what runs cost, `abreast` of them at a time, each measured on so many passes over the validate split."""
     splice = data.row_seconds * 3 * 8192 if spliced else 0.0  # a whole pass of the model costs more than one up to the hook
     largest = max((probe.parameters for _, probe in runs), default=0)
     total = round(sum(count for count, _ in runs))
@@ -189,13 +198,14 @@ def _estimate(runs: Sequence[tuple[float, Probe]], data: _Data, machine: Machine
         d_model=data.d_model,
         store_bytes=store,
         disk_bytes=store + total * 4 * largest + 10_000_000,  # weights of every SAE at worst, and the report
-        memory_bytes=_held() + 4 * data.numbers + 16 * largest,
+        memory_bytes=_held() + 4 * data.numbers + 16 * largest * abreast,
         harvest_seconds=data.rows * data.row_seconds if data.stored else 0.0,
-        train_seconds=sum(count * probe.run_seconds for count, probe in runs),
-        measure_seconds=sum(count * (probe.measure_row_seconds * data.eval_rows + splice) for count, probe in runs),
+        train_seconds=sum(count * probe.run_seconds for count, probe in runs) / abreast,
+        measure_seconds=sum(count * (passes * probe.measure_row_seconds * data.eval_rows + splice) for count, probe in runs),
         device=machine.device,
         executor=machine.executor.name,
         precision=machine.precision,
+        abreast=abreast,
         probes=[probe for _, probe in runs],
     )
 

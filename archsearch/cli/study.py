@@ -12,12 +12,13 @@ from sqlalchemy.exc import ArgumentError
 
 from archsearch.cli.inputs import output_folder, study_folder
 from archsearch.errors import ArchsearchError, Interrupted, InvalidInput, StudyError
-from archsearch.reporting.live import duration, watch
+from archsearch.reporting.live import Observe, duration, watch
 from archsearch.reporting.progress import noted
 from archsearch.reporting.results import write_results
 from archsearch.reporting.table import print_front, remarks, tally
 from archsearch.search.ledger import read_study
-from archsearch.search.study import Options, folder_of, run_study
+from archsearch.search.records import Status
+from archsearch.search.study import Options, folder_of, name_of, run_study
 from archsearch.search.warm_start import said_at_start
 
 
@@ -46,15 +47,17 @@ def study(args: Namespace) -> int:
     output_folder(args.out or Path("studies"))
     if args.storage is not None:
         _check_storage(args.storage)
+    folder = folder_of(args.space, args.out)
+    announced = _Announced(folder, name_of(args.space), console)
     try:
         with watch(console) as observe:
-            record = run_study(args.space, options, noted(folder_of(args.space, args.out), observe))
+            record = run_study(args.space, options, noted(folder, announced.before(observe)))
     except Interrupted:
         _so_far(args, console)
         raise
-    folder = folder_of(args.space, args.out)
+    announced.say()  # a study that was finished before trains nothing
     print_front(record, console)
-    for line in [*said_at_start(folder, record.name), *remarks(record)]:
+    for line in remarks(record):
         console.print(Text(line), soft_wrap=True)
     written = write_results(record, folder)
     console.print(Text(f"{tally(record)}, in {duration(record.seconds)}; ended: {record.stopped}"), soft_wrap=True)
@@ -63,6 +66,30 @@ def study(args: Namespace) -> int:
         reasons = dict.fromkeys(trial.message for trial in record.trials if trial.message)
         raise StudyError("no trial could be finished:\n" + "\n".join(f"  {reason}" for reason in reasons))
     return 0
+
+
+class _Announced:
+    """An observer that says once, as SAEs begin to train, what a study has taken over from an earlier one."""
+
+    def __init__(self, folder: Path, name: str, console: Console):
+        self.folder, self.name, self.console, self.done = folder, name, console, False
+
+    def before(self, observe: Observe) -> Observe:
+        """Returns `observe` with that said before it."""
+
+        def tell(status: Status) -> None:
+            if status.doing.startswith("training"):
+                self.say()
+            observe(status)
+
+        return tell
+
+    def say(self) -> None:
+        """Says it, unless that is done."""
+        if not self.done:
+            self.done = True
+            for line in said_at_start(self.folder, self.name):
+                self.console.print(Text(line), soft_wrap=True)
 
 
 def _earlier(args: Namespace) -> str | None:

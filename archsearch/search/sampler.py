@@ -113,7 +113,7 @@ class _Refining(GPSampler):
 
 
 class _Given(BaseSampler):
-    """Gives every parameter its known value; under NSGA-II the trial is written into the generation that is being filled."""
+    """Gives parameters their known value; under NSGA-II the trial is written into the generation that is being filled."""
 
     def __init__(self, params: Mapping[str, Any], around: BaseSampler):
         self._params, self._around = params, around
@@ -121,9 +121,11 @@ class _Given(BaseSampler):
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return {}
 
-    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         if isinstance(self._around, NSGAIISampler):
             self._around.get_trial_generation(study, trial)  # notes the generation with the trial
+
+    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
         return {}
 
     def sample_independent(self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
@@ -166,7 +168,10 @@ class Opening:
 
 
 class Sampling:
-    """Optuna's side of a study; baselines stand in a study of their own beside it, where no sampler takes them for examples."""
+    """Optuna's side of a study; baselines stand in a study of their own beside it, where no sampler takes them for examples.
+
+    `holes`: what the space leaves open, by name.
+    """
 
     def __init__(
         self,
@@ -177,8 +182,10 @@ class Sampling:
         objectives: tuple[str, ...],
         band: tuple[float, float],
         opening: Opening | None = None,
+        holes: Mapping[str, Parameter] | None = None,
     ):
         self.name, self.kind, self.seed, self.objectives, self.band = name, kind, seed, objectives, band
+        self.holes = holes or {}
         self.opening = opening or Opening()
         engine = {"connect_args": {"timeout": 60}}
         self.storage = optuna.storages.get_storage(optuna.storages.RDBStorage(url, engine_kwargs=engine))
@@ -219,9 +226,14 @@ class Sampling:
         return {name: around(hole, name, self.seed, number, attempt) for name, hole in priors.items()}
 
     def ask_fixed(self, params: Mapping[str, Any]) -> Trial:
-        """Returns a new trial whose parameters are given; never queued, so that a crash leaves nothing waiting."""
+        """Returns a new trial whose parameters are given; never queued, so that a crash leaves nothing waiting.
+
+        It is written with all of them at once: Optuna writes each parameter by itself as it is suggested.
+        """
         self.study.sampler = _Given(params, make_sampler(self.kind, self.seed))
-        return self.study.ask()
+        distributions = {name: distribution(self.holes[name].hole) for name in params}
+        made = create_trial(state=TrialState.RUNNING, params=dict(params), distributions=distributions)
+        return Trial(self.study, self.storage.create_new_trial(self.study._study_id, made))
 
     def tell(self, number: int, measurements: dict[str, float] | None, attributes: dict[str, Any]) -> None:
         """Tells the outcome of a trial asked before: measurements, or None for one that failed."""
@@ -252,7 +264,7 @@ class Sampling:
         self._baselines.add_trial(create_trial(values=values, user_attrs=noted, constraints=constraints))
         self._added.add(number)
 
-    def add_evidence(self, found: Iterable[Evidence], holes: Mapping[str, Parameter], origin: str) -> None:
+    def add_evidence(self, found: Iterable[Evidence], origin: str) -> None:
         """Adds what trials of another study, `origin`, came to; those that are there already are left out."""
         known = {trial.user_attrs.get(ORIGIN) for trial in self.study.get_trials(deepcopy=False)}
         for one in found:
@@ -264,7 +276,7 @@ class Sampling:
             ended: dict[str, Any] = {"state": TrialState.PRUNED}
             if one.measurements is not None:
                 ended = {"values": self.values(one.measurements), "constraints": self._constraints(one.measurements)}
-            distributions = {name: distribution(holes[name].hole) for name in one.params}
+            distributions = {name: distribution(self.holes[name].hole) for name in one.params}
             self.study.add_trial(
                 create_trial(params=one.params, distributions=distributions, user_attrs={ORIGIN: mark}, system_attrs=tag, **ended)
             )

@@ -126,7 +126,12 @@ def run_study(path: Path, options: Options | None = None, observe: Observer | No
 
 def folder_of(path: Path, out: Path | None = None) -> Path:
     """Returns where the study of a space file is kept."""
-    return out or Path("studies") / str(load(path).data.get("name"))
+    return out or Path("studies") / name_of(path)
+
+
+def name_of(path: Path) -> str:
+    """Returns the name a space file gives its study."""
+    return str(load(path).data.get("name"))
 
 
 def load_space(path: Path, options: Options) -> Space:
@@ -231,8 +236,8 @@ def _walk(
     objectives, precision = tuple(settings["objectives"]), settings["precision"]
     warm = begun_with(ledger.events(WARM_START))
     opening = Opening(len(space.baselines) * space.study.baseline_asks, tuple(warm.asks), priors_of(space))
-    sampling = Sampling(url, space.name, settings["sampler"], settings["seed"], objectives, band, opening)
-    sampling.add_evidence(warm.evidence, space.parameters(), warm.study)
+    sampling = Sampling(url, space.name, settings["sampler"], settings["seed"], objectives, band, opening, space.parameters())
+    sampling.add_evidence(warm.evidence, warm.study)
     executor = Stacked() if settings["executor"] == "stacked" else Looped()
     planned = _planned(space, ledger.count(searched=True))
     climb = Climb(ledger, sampling, space.study.ladder)

@@ -28,6 +28,10 @@ class Looped:
     def __init__(self, cores: int | None = None):
         self.cores = cores or torch.get_num_threads()
 
+    def abreast(self, alike: int) -> int:
+        """Returns how many SAEs it trains at a time where there are as many of one structure as `alike` says, and more of others."""
+        return self.cores
+
     def crew(self, tick: Tick = None, stop: Stop = None) -> LoopedCrew:
         """Returns a crew without members, which has this executor's cores to itself until it is closed."""
         return LoopedCrew(self.cores, _timed, tick, stop)

@@ -35,6 +35,10 @@ class Stacked:
         self.most = most
         self._room: dict[Key, int] = {}
 
+    def abreast(self, alike: int) -> int:
+        """Returns how many SAEs it trains at a time where there are as many of one structure as `alike` says, and more of others."""
+        return min(alike, self.most or alike)
+
     def crew(self, tick: Tick = None, stop: Stop = None) -> StackedCrew:
         """Returns a crew without members."""
         return StackedCrew(self, tick, stop)

@@ -206,9 +206,9 @@ def test_evidence_is_learned_from() -> None:
         warm_start.Evidence(number, {"graph.gate.k": 4, "training.optimizer.lr": rate}, {"l0": 4.0, "fvu": 0.2 if rate < 0.002 else 0.9})
         for number, rate in enumerate([0.001, 0.0012, 0.0009, *(0.003 * 1.3**step for step in range(20))])
     ]
-    sampling = Sampling("sqlite://", "one", "tpe", 0, ("l0", "fvu"), (1.0, 8.0))
-    sampling.add_evidence(told, space.parameters(), "tiny")
-    sampling.add_evidence(told, space.parameters(), "tiny")
+    sampling = Sampling("sqlite://", "one", "tpe", 0, ("l0", "fvu"), (1.0, 8.0), holes=space.parameters())
+    sampling.add_evidence(told, "tiny")
+    sampling.add_evidence(told, "tiny")
     assert len(sampling.study.trials) == len(told) and sampling.forget_orphans(set()) == 0
     rates = [space.fill(sampling.ask(number)).params["training.optimizer.lr"] for number in range(8)]
     assert sum(rate < 0.004 for rate in rates) >= 6
