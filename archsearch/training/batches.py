@@ -28,7 +28,7 @@ class Batches:
     def at(self, step: int) -> dict[str, Float[Tensor, "batch model"]]:
         """Returns the batch of a step (counted from 0), by input name."""
         index = self.indices(step)
-        return {name: values[index].to(self.dtype) for name, values in self.rows.items()}
+        return {name: values.index_select(0, index).to(self.dtype) for name, values in self.rows.items()}
 
     def take(self, step: int) -> tuple[dict[str, Float[Tensor, "batch model"]], Splice | None]:
         """Returns the batch of a step, and its splice where rows come with their windows."""
