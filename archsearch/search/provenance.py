@@ -13,7 +13,7 @@ from archsearch.blocks.catalogue import catalogue
 
 PACKAGES = ("archsearch", "torch", "optuna", "numpy", "transformer-lens", "transformers")
 
-NUMERICS = 4
+NUMERICS = 5
 """Raised whenever the same spec would train to other numbers; part of every run hash."""
 
 

@@ -12,9 +12,9 @@ from torch.func import functional_call, vmap
 
 from archsearch.assembler.sae import SAE
 from archsearch.blocks._splice import Splice
-from archsearch.training.looped import computing
 from archsearch.training.member import Member
 from archsearch.training.noise import noise_of
+from archsearch.training.recording import computing
 from archsearch.training.together import Together
 from archsearch.training.update import Rules, update
 from archsearch.training.window_batches import WindowBatches

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from archsearch.training import looped, stack
+from archsearch.training import recording, stack
 from archsearch.training.loop import train
 from archsearch.training.looped import Looped
 from archsearch.training.member import Member
@@ -75,7 +75,7 @@ def test_who_does_not_fit_alone_fails_with_what_to_do_and_the_others_go_on(execu
             raise torch.OutOfMemoryError("CUDA out of memory")
         update(rules, *rest)
 
-    for module in (stack, looped):
+    for module in (stack, recording):
         monkeypatch.setattr(module, "update", narrow)
     with executor.crew() as crew:
         for member in (big, small):
