@@ -39,7 +39,7 @@ def dressed(detail: Detail, record: StudyRecord) -> Detail:
     trials, met = list[Detail](), dict[str, Detail]()
     for trial in detail["trials"]:
         run = next((one["value"] for one in trial["user_attrs"] if one["key"] == RUN), "")
-        told = {**trial, "constraints": _constraints(known.get(run), record.band)}
+        told = {**trial, "constraints": _constraints(known.get(run), record.band), **_values(trial, known.get(run), record.objectives)}
         if run in notes and run not in met:  # of trials with one SAE the first stands for all
             met[run] = told = {**told, "note": {"version": 1, "body": notes[run]}}
         trials.append(told)
@@ -57,6 +57,14 @@ def _constraints(trial: TrialRecord | None, band: tuple[float, float]) -> list[f
         return []
     level = math.log2(max(l0, 2**-10))
     return [max(math.log2(band[0]) - level, level - math.log2(band[1]))]
+
+
+def _values(detail: Detail, trial: TrialRecord | None, objectives: tuple[str, ...]) -> Detail:
+    """Returns what a trial's objectives came to: the sampler is told an L0 that was met as the one asked for."""
+    if "values" not in detail or trial is None or not math.isfinite(trial.measurements.get("l0", math.nan)):
+        return {}
+    l0 = math.log2(max(trial.measurements["l0"], 2**-10))
+    return {"values": [l0 if name == "l0" else value for name, value in zip(objectives, detail["values"])]}
 
 
 def _notes(record: StudyRecord) -> dict[str, str]:

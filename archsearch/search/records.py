@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, NamedTuple
@@ -166,6 +166,19 @@ def values(trial: TrialRecord, objectives: tuple[str, ...]) -> tuple[float, ...]
     """Returns a trial's objectives, each so that lower is better."""
     return tuple(-trial.measurements[name] if name in HIGHER else trial.measurements[name] for name in objectives)
 
+
+def as_asked(l0: float, levels: Sequence[float]) -> float:
+    """Returns the L0 of `levels` that `l0` is within a tenth of, else `l0` itself.
+
+    SAEs asked for the same L0 end a little apart. Taken as it is, the lower one stands on the front however bad it is, and a search that
+    learns from fronts goes after gates that undershoot.
+    """
+    nearest = min(levels, key=lambda level: abs(math.log(level / l0)), default=l0) if l0 > 0 else l0
+    return nearest if abs(l0 - nearest) <= MET * nearest else l0
+
+
+MET = 0.1
+"""How far off an L0 asked for an SAE may end and count as there, as a share of it."""
 
 HIGHER = frozenset({"ce_recovered"})
 """Measurements of which more is better."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from archsearch.errors import InvalidInput, Problem, nearest
 from archsearch.search.priors import EARLY, LATER, around
-from archsearch.search.records import HIGHER
+from archsearch.search.records import HIGHER, as_asked
 from archsearch.search.warm_start import Evidence
 from archsearch.spec.holes import ChoiceHole, IntHole, ValueHole
 from archsearch.spec.seeds import seed_of
@@ -170,7 +170,7 @@ class Opening:
 class Sampling:
     """Optuna's side of a study; baselines stand in a study of their own beside it, where no sampler takes them for examples.
 
-    `holes`: what the space leaves open, by name.
+    `holes`: what the space leaves open, by name; `levels`: the L0s SAEs are asked for, if they are.
     """
 
     def __init__(
@@ -183,9 +183,10 @@ class Sampling:
         band: tuple[float, float],
         opening: Opening | None = None,
         holes: Mapping[str, Parameter] | None = None,
+        levels: Sequence[float] = (),
     ):
         self.name, self.kind, self.seed, self.objectives, self.band = name, kind, seed, objectives, band
-        self.holes = holes or {}
+        self.holes, self.levels = holes or {}, levels
         self.opening = opening or Opening()
         engine = {"connect_args": {"timeout": 60}}
         self.storage = optuna.storages.get_storage(optuna.storages.RDBStorage(url, engine_kwargs=engine))
@@ -294,11 +295,17 @@ class Sampling:
         return len(orphans)
 
     def values(self, measurements: dict[str, float]) -> list[float]:
-        """Returns the objectives as they are minimised: effective L0 as log2, what is better when higher with its sign changed."""
+        """Returns the objectives as they are minimised: effective L0 as log2, what is better when higher with its sign changed.
+
+        An L0 that was asked for and met counts as asked.
+        """
         found = []
         for name in self.objectives:
             value = measurements[name]
-            found.append(math.log2(max(value, 2**-10)) if name == "l0" else (-value if name in HIGHER else value))
+            if name == "l0":
+                found.append(math.log2(max(as_asked(value, self.levels), 2**-10)))
+            else:
+                found.append(-value if name in HIGHER else value)
         return found
 
     def _constraints(self, measurements: dict[str, float]) -> dict[str, float]:

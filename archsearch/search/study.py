@@ -236,7 +236,8 @@ def _walk(
     objectives, precision = tuple(settings["objectives"]), settings["precision"]
     warm = begun_with(ledger.events(WARM_START))
     opening = Opening(len(space.baselines) * space.study.baseline_asks, tuple(warm.asks), priors_of(space))
-    sampling = Sampling(url, space.name, settings["sampler"], settings["seed"], objectives, band, opening, space.parameters())
+    begun = (url, space.name, settings["sampler"], settings["seed"])
+    sampling = Sampling(*begun, objectives, band, opening, space.parameters(), space.study.l0)
     sampling.add_evidence(warm.evidence, warm.study)
     executor = Stacked() if settings["executor"] == "stacked" else Looped()
     planned = _planned(space, ledger.count(searched=True))

@@ -53,9 +53,10 @@ class HierarchicalTopK(Level):
         super().__init__()
         _check(spec, sizes)
         self.deepest = spec.budgets[-1]
-        kept = torch.arange(self.deepest) < torch.tensor(spec.budgets)[:, None]
-        # A mask over ranks; derived, so that checkpoints need not hold it.
-        self.register_buffer("masks", kept.to(torch.get_default_dtype())[:, None, :], persistent=False)
+        # A mask over ranks; derived, so that checkpoints need not hold it. From lists: comparing tensors without data takes torch seconds
+        # of imports the first time.
+        kept = [[[float(rank < budget) for rank in range(self.deepest)]] for budget in spec.budgets]
+        self.register_buffer("masks", torch.tensor(kept, dtype=torch.get_default_dtype()), persistent=False)
 
     @classmethod
     def produces(cls, spec: Any, sizes: Sizes) -> dict[str, Info]:

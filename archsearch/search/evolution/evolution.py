@@ -23,7 +23,7 @@ from archsearch.search.evolution.ranking import drawn, ranked
 from archsearch.search.evolution.removing import removals
 from archsearch.search.evolution.replacing import replacements
 from archsearch.search.evolution.wiring import rewirings
-from archsearch.search.records import TrialRecord
+from archsearch.search.records import TrialRecord, as_asked
 from archsearch.search.settings import blocks_of
 from archsearch.spec.holes import ChoiceHole
 from archsearch.spec.seeds import seed_of
@@ -113,11 +113,15 @@ class Evolution:
         trials = [trial for trial in trials if trial.ask < ask]
         seen = frozenset(self._key(trial) for trial in trials)
         if ask - self.first >= self.origin.population:
-            told = [trial for trial in trials if trial.state != "running"]
+            told = [self._as_asked(trial) for trial in trials if trial.state != "running"]
             child = self._child(random.Random(seed_of("evolution", self.seed, ask, attempt)), told, seen)
             if child is not None:
                 return child
         return self._fill(ask, attempt, seen)
+
+    def _as_asked(self, trial: TrialRecord) -> TrialRecord:
+        found = trial.measurements
+        return replace(trial, measurements={**found, "l0": as_asked(found["l0"], self.space.study.l0)}) if "l0" in found else trial
 
     def _fill(self, ask: int, attempt: int, seen: frozenset[str]) -> Genome:
         for again in range(FILLS):
