@@ -25,8 +25,8 @@ from benchmarks.stopwatch import Stopwatch
 
 FILE = Path(__file__).with_name("search.yaml")
 BAND = (4.0, 80.0)
-LEVELS = (8, 16, 32, 64)
-"""L0s of the contender that asks for them."""
+LEVELS = (5, 12, 27, 64)
+"""L0s of the contender that asks for them: those the others' baselines are swept over."""
 
 SAES, LOG, KINDS, SPEC, WEIGHTS = "saes", "log.jsonl", "kinds.json", "spec.json", "weights.safetensors"
 """Names inside the folder of a run: finished SAEs, a line for each, where the time went; and inside that of an SAE of ours."""
