@@ -242,6 +242,7 @@ class Sampling:
         trial = self.storage.get_trial(trial_id)
         if trial.state.is_finished():
             return
+        self.study.sampler = RandomSampler()  # to open a trial again is no business of the sampler that drew another
         open_trial = Trial(self.study, trial_id)
         for name, value in attributes.items():
             open_trial.set_user_attr(name, value)

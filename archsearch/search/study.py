@@ -38,7 +38,8 @@ from archsearch.search.storage_errors import GOES_ON, worded
 from archsearch.search.tables import StudyRow
 from archsearch.search.walk import Walk
 from archsearch.search.warm_start import WARM_START, begun_with, same_start, warm_start
-from archsearch.spec.space import Space
+from archsearch.spec.holes import ChoiceHole
+from archsearch.spec.space import TARGET, Space
 from archsearch.spec.stop import StopSpec
 from archsearch.spec.yaml import load
 from archsearch.training.looped import Looped
@@ -219,6 +220,13 @@ def _create(
     return Ledger.create(url, row, events)
 
 
+def asked_of(space: Space) -> tuple[float, ...]:
+    """Returns the L0s SAEs of a space are asked for; none where it leaves them to a range."""
+    target = space.parameters().get(TARGET)
+    values = target.hole.values if target is not None and isinstance(target.hole, ChoiceHole) else ()
+    return tuple(value for value in values if isinstance(value, (int, float)))
+
+
 def _walk(
     space: Space,
     ledger: Ledger,
@@ -237,7 +245,7 @@ def _walk(
     warm = begun_with(ledger.events(WARM_START))
     opening = Opening(len(space.baselines) * space.study.baseline_asks, tuple(warm.asks), priors_of(space))
     begun = (url, space.name, settings["sampler"], settings["seed"])
-    sampling = Sampling(*begun, objectives, band, opening, space.parameters(), space.study.l0)
+    sampling = Sampling(*begun, objectives, band, opening, space.parameters(), asked_of(space))
     sampling.add_evidence(warm.evidence, warm.study)
     executor = Stacked() if settings["executor"] == "stacked" else Looped()
     planned = _planned(space, ledger.count(searched=True))

@@ -8,7 +8,6 @@ interpreter goes through with the lock released. It computes the same numbers to
 from __future__ import annotations
 
 import threading
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -37,7 +36,7 @@ LARGEST = 2**22
 """Learned numbers of an SAE up to which Python counts beside its products (count)."""
 
 MOST = 32
-"""Recordings kept, those used last (count)."""
+"""Recordings kept, those made last (count)."""
 
 
 def computing(precision: str, device: torch.device):
@@ -134,21 +133,22 @@ class Run:
 class Recording:
     """A recorded step, of a member and of all like it."""
 
-    def __init__(self, program: Callable[..., tuple[Tensor, ...]], terms: Sequence[str]):
+    def __init__(self, program: Callable[..., Any], terms: Sequence[str]):
         self.program, self.terms = program, terms
 
     def take(self, moving: Sequence[Tensor], given: Sequence[Tensor]) -> Tensors:
         """Takes a step in place on `moving`; returns the terms of its loss."""
         with _interpreting():
-            return dict(zip(self.terms, self.program(*moving, *given)))
+            told = self.program(*moving, *given)
+        return dict(zip(self.terms, told if isinstance(told, tuple) else (told,), strict=True))  # a lone term comes as it is
 
 
 class Recordings:
-    """Recordings of steps, one for all members of a structure; any number of workers may ask for them."""
+    """Recordings of steps, one for all members that can share it; any number of workers may ask for them."""
 
     def __init__(self) -> None:
         self._made: OrderedDict[Key, Recording | None] = OrderedDict()
-        self._lock = threading.Lock()  # to record, torch wraps functions for all threads
+        self._recording = threading.Lock()  # to record, torch wraps functions for all threads
 
     def of(self, run: Run) -> Recording | None:
         """Returns the recording of a member's step; None where there is none, and where it is not worth making."""
@@ -156,16 +156,16 @@ class Recordings:
         large = member.assembly.receipt.parameters > LARGEST
         if large or run.numbers["device"].type != "cpu" or isinstance(member.batches, WindowBatches):
             return None
-        key = _key(member)
-        with self._lock:
-            if key not in self._made:
-                if member.total_steps - member.step < WORTH:
-                    return None
-                self._made[key] = record(run)
-            self._made.move_to_end(key)
-            while len(self._made) > MOST:
-                self._made.popitem(last=False)
-            return self._made[key]
+        key = _key(run)
+        if key not in self._made:
+            if member.total_steps - member.step < WORTH:
+                return None
+            with self._recording:
+                if key not in self._made:
+                    self._made[key] = record(run)
+                while len(self._made) > MOST:
+                    self._made.popitem(last=False)
+        return self._made.get(key)
 
 
 def record(run: Run) -> Recording | None:
@@ -176,17 +176,23 @@ def record(run: Run) -> Recording | None:
     member = run.member
     first, middle = (_flat(run.given(at)) for at in (member.step, (member.step + member.total_steps) // 2))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that torch's interpreter is not developed any more
-            program = make_fx(run.call)(*_copied(run), *first)
-            program.graph.eliminate_dead_code()
-            program.recompile()
-            with _interpreting():
-                traced: Any = torch.jit.trace(program, (*_copied(run), *first), check_trace=False)
-        made = Recording(traced, run.terms)
+        program = make_fx(run.call)(*_copied(run), *first)
+        program.graph.eliminate_dead_code()
+        program.recompile()
+        made = Recording(_interpreted(program, (*_copied(run), *first)), run.terms)
         return made if all(_same(run, made, given) for given in (first, middle)) else None
     except Exception:  # what a block raises is raised again where the step runs as it is
         return None
+
+
+def _interpreted(program: Callable[..., tuple[Tensor, ...]], tensors: tuple[Tensor, ...]) -> Callable[..., Any]:
+    """Returns a list of operations as a program of torch's interpreter.
+
+    What `torch.jit.trace` does inside; what that returns keeps its example tensors, and its code for as long as the process lives.
+    """
+    with _interpreting():
+        graph, _ = torch.jit._get_trace_graph(lambda *given: program(*given), tensors)  # pyright: ignore[reportPrivateImportUsage]
+        return torch._C._create_function_from_graph("step", graph)
 
 
 def _same(run: Run, made: Recording, given: Sequence[Tensor]) -> bool:
@@ -194,7 +200,11 @@ def _same(run: Run, made: Recording, given: Sequence[Tensor]) -> bool:
     wanted, found = _copied(run), _copied(run)
     terms = run.call(*wanted, *given)
     told = made.take(found, given).values()
-    return all(torch.equal(one, other) for one, other in zip((*wanted, *terms), (*found, *told), strict=True))
+    return all(_equal(one, other) for one, other in zip((*wanted, *terms), (*found, *told), strict=True))
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return bool(((one == other) | ((one != one) & (other != other))).all())  # two that are no numbers are alike
 
 
 @contextmanager
@@ -212,12 +222,20 @@ def _flat(given: Given) -> list[Tensor]:
     return [*rows.values(), progress, count, *noise.values()]
 
 
-def _key(member: Member) -> Key:
-    """Returns what members must share for one recording to serve them: the numbers a block's program is built with among it."""
+def _key(run: Run) -> Key:
+    """Returns what members must share for one recording to serve them.
+
+    Two of one structure may have their blocks, and so their tensors, in another order, which settings decide too; and the numbers a block's
+    program is built with.
+    """
+    member = run.member
     bounds = [
         (key, name, value)
         for key, block in member.sae.blocks.items()
         for name, value in sorted(vars(block).items())
         if name.endswith("_bound")
     ]
-    return member.assembly.receipt.structure, member.precision, member.sae.graph.model, tuple(bounds)
+    state = [(name, value.dtype, value.shape) for name, value in run.state.items()]
+    moments = [(name, *own) for name, own in member.moments.items()]
+    given = (*member.batches.rows, *member.sae.noise(member.batches.batch))
+    return member.assembly.receipt.structure, member.precision, *member.sae.graph.nodes, *state, *moments, *given, *bounds

@@ -9,6 +9,7 @@ import pytest
 from archsearch.search.climb import Climb
 from archsearch.search.records import as_asked
 from archsearch.search.sampler import Sampling
+from archsearch.search.study import asked_of
 from archsearch.spec.ladder import LadderSpec
 from archsearch.spec.space import Space
 from archsearch.spec.yaml import loads
@@ -32,6 +33,13 @@ study: {sweep: {l0: [8, 16, 32, 64]}}
 )
 def test_what_is_met_counts_as_asked(l0: float, levels: tuple[int, ...], counts: float) -> None:
     assert as_asked(l0, levels) == counts
+
+
+def test_a_range_of_l0s_asks_for_none_of_them() -> None:
+    data = loads(
+        SPACE.replace("study: {sweep: {l0: [8, 16, 32, 64]}}", "").replace("width: 512", "width: 512\n  target_l0: {float: [10, 100]}")
+    )
+    assert asked_of(Space.read(data)) == () and asked_of(Space.read(loads(SPACE))) == LEVELS
 
 
 def asked(levels: tuple[int, ...]) -> int:

@@ -23,7 +23,7 @@ from archsearch.search.evolution.ranking import drawn, ranked
 from archsearch.search.evolution.removing import removals
 from archsearch.search.evolution.replacing import replacements
 from archsearch.search.evolution.wiring import rewirings
-from archsearch.search.records import TrialRecord, as_asked
+from archsearch.search.records import TrialRecord, as_asked, feasible
 from archsearch.search.settings import blocks_of
 from archsearch.spec.holes import ChoiceHole
 from archsearch.spec.seeds import seed_of
@@ -120,8 +120,9 @@ class Evolution:
         return self._fill(ask, attempt, seen)
 
     def _as_asked(self, trial: TrialRecord) -> TrialRecord:
-        found = trial.measurements
-        return replace(trial, measurements={**found, "l0": as_asked(found["l0"], self.space.study.l0)}) if "l0" in found else trial
+        if not feasible(trial, self.band, self.objectives):
+            return trial
+        return replace(trial, measurements={**trial.measurements, "l0": as_asked(trial.measurements["l0"], self.space.study.l0)})
 
     def _fill(self, ask: int, attempt: int, seen: frozenset[str]) -> Genome:
         for again in range(FILLS):
