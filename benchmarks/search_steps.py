@@ -68,10 +68,11 @@ def ours(document: dict[str, Any], rows: Tensor, count: int) -> Go:
     """Returns our steps with `count` SAEs side by side, a core each."""
     data = {"x": rows}
     members = [start(parse(document), data, data) for _ in range(count)]
+    executor = Looped(CORES)
 
     def go(steps: int) -> None:
         torch.set_num_threads(CORES)
-        Looped(CORES).advance(members, steps)
+        executor.advance(members, steps)
 
     return go
 

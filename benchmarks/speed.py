@@ -26,18 +26,21 @@ from archsearch.training.looped import Looped, steps_of
 from archsearch.training.member import start
 from archsearch.training.memory import keep_memory
 how, precision, cores = sys.argv[1:4]
-if how == "kept":
+if how != "default":
     keep_memory()
 data = {"x": torch.randn(65536, 128, generator=torch.Generator().manual_seed(0))}
 spec = {"width": 512, "graph": {"center": "pre_bias", "encoder": "linear_encoder", "gate": {"kind": "topk", "k": 32},
         "decoder": "linear_decoder"}, "training": {"tokens": 256000, "batch": 256}}
 members = [start(parse(spec), data, data, precision=precision) for _ in range(4)]
+executor = Looped()
+if how == "python":
+    executor.recordings.of = lambda run: None
 def go(steps):
     if cores == "each":
-        Looped().advance(members, steps)
+        executor.advance(members, steps)
     else:
         for member in members:
-            steps_of(member, steps)
+            steps_of(member, steps, executor.recordings)
 go(20)
 begun = time.perf_counter()
 go(100)
@@ -48,6 +51,7 @@ CASES = {
     "a core each, 16-bit": ("kept", "bfloat16", "each"),
     "a core each, 32-bit": ("kept", "float32", "each"),
     "all cores on one, 32-bit": ("kept", "float32", "all"),
+    "a core each, 32-bit, not recorded": ("python", "float32", "each"),
     "a core each, 32-bit, glibc's thresholds": ("default", "float32", "each"),
 }
 
