@@ -87,7 +87,12 @@ class LossSpec(StepSpec):
     """Settings every term of the loss has."""
 
     of: ShortWire | None = Field(None, description="Signal the term is computed from (the main port).")
-    weight: float = Field(1.0, ge=0, allow_inf_nan=False, description="Coefficient of the term (in units of E|x|^2 = d).")
+    weight: float = Field(
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Coefficient of the term, above zero (in units of E|x|^2 = d); to do without it, take it out.",
+    )
     warmup_frac: float = Field(
         0.0, ge=0, lt=1, description="Share of the run over which the coefficient rises linearly from zero (0 to 1)."
     )
