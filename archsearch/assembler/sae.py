@@ -35,7 +35,7 @@ class Idle(nn.Module):
 
     def after(self, code: Float[Tensor, "batch latent"]) -> Float[Tensor, " latent"]:
         """Returns the counts after a batch of codes."""
-        fired = code.abs().amax(0) != 0  # a sixth of the time of `(code != 0).any(0)`
+        fired = code.abs().amax(0) != 0  # `(code != 0).any(0)`, which is slow
         return torch.where(fired, 0.0, self.rows + code.shape[0])
 
 

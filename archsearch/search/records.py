@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
+from archsearch.spec.space import MET
+
 APART = 1.05
 """How far above a point an SAE must lie in L0 (factor): what is closer is hardly another, on the front or to be cut."""
 
@@ -176,9 +178,6 @@ def as_asked(l0: float, levels: Sequence[float]) -> float:
     nearest = min(levels, key=lambda level: abs(math.log(level / l0)), default=l0) if l0 > 0 else l0
     return nearest if abs(l0 - nearest) <= MET * nearest else l0
 
-
-MET = 0.1
-"""How far off an L0 asked for an SAE may end and count as there, as a share of it."""
 
 HIGHER = frozenset({"ce_recovered"})
 """Measurements of which more is better."""

@@ -24,6 +24,9 @@ from archsearch.spec.yaml import Document, Key, load, located
 TARGET = "target_l0"
 """Field of an SAE that a sweep over L0 opens."""
 
+MET = 0.1
+"""How far off the L0 asked for an SAE may end and count as there, as a share of it."""
+
 Objective = Literal["l0", "fvu", "ce_recovered", "dead_frac", "flops"]
 
 

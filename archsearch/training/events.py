@@ -11,14 +11,12 @@ from archsearch.assembler.build import Assembly, assemble
 from archsearch.assembler.sae import SAE
 from archsearch.evaluation.metrics import evaluate
 from archsearch.spec.seeds import seed_of
+from archsearch.spec.space import MET
 from archsearch.training.member import Member
 from archsearch.training.view import view
 
 CALIBRATED = 2**26
 """Code entries a calibration looks at, at most: rows are left out beyond."""
-
-TOLERANCE = 0.1
-"""How far off the L0 asked for a run may end, as a share of it, before that is remarked."""
 
 
 def happen(member: Member) -> None:
@@ -40,7 +38,7 @@ def happen(member: Member) -> None:
     if member.step == member.total_steps:
         l0 = evaluate(member.sae, member.calibrate).l0
         member.events.append((member.step, spec.controller.kind, {"l0": l0}))
-        if abs(l0 / controller.wanted - 1) > TOLERANCE:
+        if abs(l0 / controller.wanted - 1) > MET:
             reason = controller.reason(l0) if member.assembly.calibration is None else "the calibration cuts codes after training"
             _remark(member, f"asked for L0 {controller.wanted:g}, it ends at {l0:.1f}: {reason}")
 

@@ -1,6 +1,8 @@
-"""Which precision a device is best used with."""
+"""Which precision a device is best used with, and computing in it."""
 
 from __future__ import annotations
+
+from contextlib import nullcontext
 
 import torch
 
@@ -17,3 +19,10 @@ def best_precision(device: str | torch.device) -> str:
         capable = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
         return "bfloat16" if capable() else "float32"
     return "float32"
+
+
+def computing(precision: str, device: torch.device):
+    """Returns the context products are computed in."""
+    # All threads share one cache of weights in 16 bits, which whoever leaves first clears: a weight that is read twice was cast once or
+    # twice as it happened, and its gradients were added up in 16 bits or in 32.
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False) if precision == "bfloat16" else nullcontext()

@@ -1,7 +1,7 @@
 """One optimizer step as a function of tensors alone, and recordings of it that run without Python.
 
 A small SAE's step is some hundreds of short operations. Between them Python holds its lock, so that members on different cores wait for
-each other: two side by side took half as long again as one alone. A recording is the list of those operations, which torch's own
+each other (`benchmarks.speed` has both). A recording is the list of those operations, which torch's own
 interpreter goes through with the lock released. It computes the same numbers to the last bit; what cannot be recorded runs as it is.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,7 +21,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from archsearch.blocks._splice import Splice
 from archsearch.training.member import Member
 from archsearch.training.noise import noise_of
-from archsearch.training.update import Moments, Rules, update
+from archsearch.training.precision import computing
+from archsearch.training.update import Moments, Rules, bounds_of, update
 from archsearch.training.window_batches import WindowBatches
 
 Tensors = dict[str, Tensor]
@@ -37,13 +38,6 @@ LARGEST = 2**22
 
 MOST = 32
 """Recordings kept, those made last (count)."""
-
-
-def computing(precision: str, device: torch.device):
-    """Returns the context products are computed in."""
-    # All threads share one cache of weights in 16 bits, which whoever leaves first clears: a weight that is read twice was cast once or
-    # twice as it happened, and its gradients were added up in 16 bits or in 32.
-    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False) if precision == "bfloat16" else nullcontext()
 
 
 class Step(nn.Module):
@@ -229,12 +223,7 @@ def _key(run: Run) -> Key:
     program is built with.
     """
     member = run.member
-    bounds = [
-        (key, name, value)
-        for key, block in member.sae.blocks.items()
-        for name, value in sorted(vars(block).items())
-        if name.endswith("_bound")
-    ]
+    bounds = [(key, *bound) for key, block in member.sae.blocks.items() for bound in bounds_of(block).items()]
     state = [(name, value.dtype, value.shape) for name, value in run.state.items()]
     moments = [(name, *own) for name, own in member.moments.items()]
     given = (*member.batches.rows, *member.sae.noise(member.batches.batch))

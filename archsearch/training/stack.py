@@ -14,9 +14,9 @@ from archsearch.assembler.sae import SAE
 from archsearch.blocks._splice import Splice
 from archsearch.training.member import Member
 from archsearch.training.noise import noise_of
-from archsearch.training.recording import computing
+from archsearch.training.precision import computing
 from archsearch.training.together import Together
-from archsearch.training.update import Rules, update
+from archsearch.training.update import Rules, bounds_of, update
 from archsearch.training.window_batches import WindowBatches
 
 Tensors = dict[str, Tensor]
@@ -141,7 +141,7 @@ def _widest(members: Sequence[Member]) -> SAE:
     """Returns a program whose static bounds (such as the largest k) hold every member's settings."""
     program = copy.deepcopy(members[0].sae)
     for key, block in program.blocks.items():
-        for name in [name for name in vars(block) if name.endswith("_bound")]:
+        for name in bounds_of(block):
             setattr(block, name, max(getattr(member.sae.blocks[key], name) for member in members))
     return program
 

@@ -6,10 +6,10 @@ The order is fixed: project gradients, clip them, let the optimizer act, renorma
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from archsearch.assembler.sae import SAE
 from archsearch.blocks._block import StepBlock
@@ -53,6 +53,11 @@ def update(
         numbers, count = shaped[rank]
         rules.optimizer.update(gradients[name], moments[name], parameter, numbers, count)
     _each_block(rules.sae, parameters, gradients, "renormalise")
+
+
+def bounds_of(block: nn.Module) -> dict[str, Any]:
+    """Returns the numbers a block's program is built with, such as the largest k, by name."""
+    return {name: value for name, value in sorted(vars(block).items()) if name.endswith("_bound")}
 
 
 def _broadcast(value: Tensor, rank: int) -> Tensor:
