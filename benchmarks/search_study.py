@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from archsearch.activations import open_activations
-from archsearch.evaluation.metrics import evaluate
+from archsearch.evaluation.metrics import evaluate_cuts
 from archsearch.search.records import Status
 from archsearch.search.study import Options, run_study
 from archsearch.training import looped
@@ -19,7 +19,7 @@ def main() -> None:
     given, watch = arguments(), Stopwatch()
     log = Log(given.folder, given.begun, watch)
     watch.function("training", looped.steps_of)
-    watch.function("evaluation", evaluate)
+    watch.function("evaluation", evaluate_cuts)
     watch.function("activations", open_activations)
     path = given.folder / "space.json"
     path.write_text(json.dumps(documents(given.seed, LEVELS if given.levels else ()), indent=1))

@@ -184,10 +184,8 @@ class _Check:
 
     def points(self) -> None:
         """Checks what finished SAEs are cut by."""
-        if self.space.study.points is None:
-            return
         try:
-            calibrations(self.space.study.points, self.blocks)
+            calibrations(self.space.study, self.blocks)
         except InvalidInput as error:
             self.problems += error.problems
 

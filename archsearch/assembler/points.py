@@ -10,21 +10,23 @@ from archsearch.assembler.validate import validate
 from archsearch.blocks.calibrations._base import Calibration
 from archsearch.blocks.catalogue import Catalogue, catalogue
 from archsearch.errors import InvalidInput, Problem, nearest
-from archsearch.spec.points import PointsSpec
+from archsearch.spec.space import StudySpec
 
 PATH = "study.points.cut"
 
 Entry = dict[str, Any]
 
 
-def calibrations(points: PointsSpec, blocks: Catalogue | None = None) -> dict[float, Entry]:
-    """Returns the calibration of each point by its L0, as specs write it.
+def calibrations(study: StudySpec, blocks: Catalogue | None = None) -> dict[float, Entry]:
+    """Returns the calibration of each point of a study by its L0, as specs write it; none where it has no points.
 
     Raises:
         InvalidInput: `cut` is no calibration that can be asked for an L0, or asks for one itself.
     """
+    if study.points is None:
+        return {}
     blocks = blocks or catalogue()
-    cut = points.cut or Calibration.cutting
+    cut = study.points.cut or Calibration.cutting
     entry = {"kind": cut} if isinstance(cut, str) else cut
     kind, asking = entry.get("kind"), _asking(blocks)
     if kind not in asking:
@@ -32,11 +34,11 @@ def calibrations(points: PointsSpec, blocks: Catalogue | None = None) -> dict[fl
         raise InvalidInput([Problem(f"{what}; {nearest(str(kind), list(asking))}", f"{PATH}.kind")])
     setting = asking[kind]
     if setting in entry:
-        what = f"`points.l0` says which L0s to cut to, so leave it out here; got {entry[setting]!r}"
+        what = f"`points` says which L0s to cut to, so leave it out here; got {entry[setting]!r}"
         raise InvalidInput([Problem(what, f"{PATH}.{setting}")])
     problems: list[Problem] = []
-    found = {level: {**entry, setting: level} for level in points.l0}
-    validate(TypeAdapter(blocks[kind].Spec), found[points.l0[0]], PATH, problems)
+    found = {level: {**entry, setting: level} for level in study.cut_to}
+    validate(TypeAdapter(blocks[kind].Spec), next(iter(found.values())), PATH, problems)
     if problems:
         raise InvalidInput(problems)
     return found

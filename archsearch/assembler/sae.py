@@ -14,7 +14,6 @@ from archsearch.assembler.splices import in_units_of
 from archsearch.assembler.wiring import IDLE
 from archsearch.blocks._block import Block, StepBlock
 from archsearch.blocks._splice import Splice
-from archsearch.blocks.calibrations._base import Calibration
 from archsearch.blocks.controllers._base import Controller
 from archsearch.blocks.gates._base import Gate
 from archsearch.blocks.inputs._base import Input
@@ -90,6 +89,7 @@ class SAE(nn.Module):
         self._codes = {d.name: d.code for d in graph.dictionaries if cut}
         self._calls = [self._call(label) for label in graph.nodes]
         self._graph_calls = [call for call in self._calls if not call.is_loss]
+        self._before_cuts, self._behind_cuts = self._part()
         self._sources = self._find_sources()
 
     def _call(self, label: str) -> _Call:
@@ -135,6 +135,18 @@ class SAE(nn.Module):
                 found.append((signal, _key(label), output))
         return found
 
+    def _part(self) -> tuple[list[_Call], list[_Call]]:
+        """Lists the blocks that no cut-off of a code can change, and those that read a code, directly or through others."""
+        reached = {dictionary.code for dictionary in self.graph.dictionaries}
+        before, behind = list[_Call](), list[_Call]()
+        for call in self._graph_calls:
+            if any(signal in reached for _, _, wires in call.ports for signal, _ in wires):
+                reached |= {f"{call.label}.{name}" for name in self.graph.nodes[call.label].outputs}
+                behind.append(call)
+            else:
+                before.append(call)
+        return before, behind
+
     def signals(self, inputs: dict[str, Tensor], infer: bool = True) -> Signals:
         """Returns every signal of the graph, losses left out, for inputs already scaled.
 
@@ -143,7 +155,24 @@ class SAE(nn.Module):
         signals, _ = self._run(dict(inputs), self._graph_calls, infer)
         return signals
 
-    def _run(self, signals: Signals, calls: list[_Call], infer: bool, given: dict[str, Any] | None = None) -> tuple[Signals, State]:
+    def before_cuts(self, inputs: dict[str, Tensor]) -> Signals:
+        """Returns the signals at inference that no cut-off changes, and the codes they lead to as they are before theirs.
+
+        Shapes: each input [batch, model], already scaled.
+        """
+        return self._run(dict(inputs), self._before_cuts, infer=True, cut=False)[0]
+
+    def after_cuts(self, before: Signals) -> Signals:
+        """Returns every signal at inference, given what `before_cuts` returned for these inputs, of this SAE or of one cut otherwise."""
+        signals = dict(before)
+        for label, code in self._codes.items():
+            if code in before:
+                signals[code] = self.cutoffs[_key(label)](before[code])
+        return self._run(signals, self._behind_cuts, infer=True)[0]
+
+    def _run(
+        self, signals: Signals, calls: list[_Call], infer: bool, given: dict[str, Any] | None = None, cut: bool = True
+    ) -> tuple[Signals, State]:
         state: State = {}
         for signal, key, output in self._sources:
             signals[signal] = self._idle(key).rows / self.run_rows if output == IDLE else getattr(self.blocks[key], output)
@@ -156,7 +185,7 @@ class SAE(nn.Module):
                     state[f"blocks.{call.key}.{name}"] = value
                 else:
                     signals[f"{call.label}.{name}"] = value
-            if infer and call.label in self._codes:
+            if infer and cut and call.label in self._codes:
                 code = self._codes[call.label]
                 signals[code] = self.cutoffs[call.key](signals[code])
         return signals, state
@@ -223,25 +252,6 @@ class SAE(nn.Module):
                 for name, value in block.calibrate(**self._ports(call.label, self.signals(inputs))).items():
                     getattr(block, name).copy_(value)
 
-    @torch.no_grad()
-    def cut(self, calibration: Calibration, rows: dict[str, Tensor]) -> tuple[float, float]:
-        """Sets the cut-offs from rows of the calibrate split (in place), one dictionary after another as signals flow.
-
-        Returns:
-            Effective L0 on those rows before and after.
-        """
-        inputs = self.scale(rows)
-        before, count = self.signals(inputs), len(next(iter(inputs.values())))
-        fired = {name: int((before[code] != 0).sum()) for name, code in self._codes.items()}
-        l0 = sum(fired.values()) / count + self.graph.dense_rank
-        share = calibration.keeps(l0, self.graph.dense_rank)
-        left, signals = 0, before  # to the first of them nothing has been cut yet
-        for name in (call.label for call in self._graph_calls if call.label in self._codes):
-            code = (signals or self.signals(inputs))[self._codes[name]]
-            self.cutoff_of(name).copy_(calibration.cutoffs(code, round(share * fired[name])))
-            left, signals = left + int((self.cutoffs[_key(name)](code) != 0).sum()), None
-        return l0, left / count + self.graph.dense_rank
-
     def _weigh(self, call: _Call, value: Tensor, progress: Tensor) -> Tensor:
         if not call.is_loss:
             return value
@@ -262,6 +272,11 @@ class SAE(nn.Module):
     def idle_of(self, name: str) -> Tensor:
         """Returns the idle counts of the dictionary of a name, [latent]."""
         return self._idle(_key(name)).rows
+
+    @property
+    def cut_codes(self) -> dict[str, str]:
+        """The code of each dictionary that cut-offs act on, by the dictionary's name, as signals flow."""
+        return {call.label: self._codes[call.label] for call in self._graph_calls if call.label in self._codes}
 
     def cutoff_of(self, name: str) -> Tensor:
         """Returns what the entries of a gate's code must reach in size at inference, [latent]: zeros where nothing is cut."""

@@ -124,7 +124,7 @@ def cost_of_space(space: Space, machine: Machine, d_model: int | None = None) ->
     tuned = [_baseline(name, tree, data, machine, abreast) for name, tree in baseline_trees(space).items()]
     each = study.baseline_asks * study.levels
     runs = [(study.trials / len(searched), probe) for probe in searched] + [(each, probe) for probe in tuned]
-    passes = 1 + (len(study.points.l0) if study.points else 0)
+    passes = 1 + (study.points.each(study.band, study.l0) if study.points else 0)
     return _estimate(runs, data, machine, abreast, passes, spliced=isinstance(space.activations, (BundledSource, ModelSource)))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
 from archsearch.assembler.build import Assembly
 from archsearch.assembler.sae import SAE
-from archsearch.evaluation.metrics import evaluate
+from archsearch.evaluation.metrics import evaluate_cuts
 from archsearch.search.cutting import Cutting
 from archsearch.search.flight import Found
 from archsearch.training.member import Member
@@ -25,7 +26,7 @@ class Measuring:
 
     def member(self, member: Member) -> dict[str, float]:
         """Returns metrics and costs of a member by name."""
-        return self._sae(member.assembly, member.seconds)
+        return self._saes([member.assembly], member.seconds)[0]
 
     def whole(self, member: Member) -> Found:
         """Returns what a member comes to at the end of its run, and what it comes to cut to each of the study's points."""
@@ -33,15 +34,16 @@ class Measuring:
         if self.cutting is None:
             return Found(found)
         cut = self.cutting.saes(member, found["l0"])
-        return Found(found, tuple(self.cutting.point(level, sae, self._sae(sae, member.seconds)) for level, sae in cut))
+        told = self._saes([sae for _, sae in cut], member.seconds)
+        return Found(found, tuple(self.cutting.point(*one, measured) for one, measured in zip(cut, told, strict=True)))
 
-    def _sae(self, assembly: Assembly, seconds: float) -> dict[str, float]:
-        receipt = assembly.receipt
-        found = evaluate(assembly.sae, self.activations.split("validate")).as_dict()
-        found |= {"parameters": receipt.parameters, "flops": receipt.flops, "seconds": round(seconds, 3)}
-        if "ce_recovered" in self.objectives:
-            found |= self.spliced(assembly.sae)
-        return found
+    def _saes(self, assemblies: Sequence[Assembly], seconds: float) -> list[dict[str, float]]:
+        """Returns metrics and costs of SAEs of the same weights by name."""
+        told = []
+        for one, found in zip(assemblies, evaluate_cuts([one.sae for one in assemblies], self.activations.split("validate")), strict=True):
+            costs = {"parameters": one.receipt.parameters, "flops": one.receipt.flops, "seconds": round(seconds, 3)}
+            told.append(found.as_dict() | costs | (self.spliced(one.sae) if "ce_recovered" in self.objectives else {}))
+        return told
 
     def spliced(self, sae: SAE) -> dict[str, float]:
         """Returns what the language model loses to an SAE; nothing where activations have no model."""

@@ -214,7 +214,7 @@ class Runner:
             if one.cut_to is None:
                 self.ledger.measure(one.number, self.measuring.spliced(sae))
             else:
-                assembly, _ = cut(sae, parse(one.spec), self.activations.split("calibrate"))
+                ((assembly, _),) = cut(sae, [parse(one.spec)], self.activations.split("calibrate"))
                 self.ledger.measure_point(one.number, one.cut_to, self.measuring.spliced(assembly.sae))
         self._see([one.number for one in waiting])
 

@@ -252,7 +252,7 @@ def _walk(
     climb = Climb(ledger, sampling, space.study.ladder)
     at_once = settings["asks"]
     setting = Setting(activations.d_model, activations.fingerprint, precision)
-    told = (planned, stop, tell, Cutting.of(space.study.points, setting))
+    told = (planned, stop, tell, Cutting.of(space.study, setting))
     runner = Runner(ledger, sampling, activations, executor, folder, device, precision, band, objectives, climb, at_once, *told)
     evolution = Evolution(space, activations.d_model, settings["seed"], band, objectives) if settings["sampler"] == EVOLUTION else None
     return Walk(space, ledger, sampling, runner, setting, ending, Proposer(space, sampling, evolution))

@@ -113,6 +113,11 @@ class StudySpec(SpecModel):
         return len(self.l0) or (self.sweep if isinstance(self.sweep, int) else len(LEVELS))
 
     @property
+    def cut_to(self) -> tuple[float, ...]:
+        """L0s that finished SAEs are cut to; none without points."""
+        return self.points.levels(self.band, self.l0) if self.points else ()
+
+    @property
     def swept(self) -> tuple[str, ...]:
         """Names given as `sparsity`."""
         return (self.sparsity,) if isinstance(self.sparsity, str) else tuple(self.sparsity or ())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from archsearch.assembler.build import Assembly, assemble
+from archsearch.assembler.cut import cut_codes
 from archsearch.assembler.sae import SAE
 from archsearch.evaluation.metrics import evaluate
 from archsearch.spec.seeds import seed_of
@@ -48,31 +50,36 @@ def _calibrate(member: Member) -> None:
     rows = _placed(member.sae, member.calibrate)
     member.sae.calibrate(rows)
     if member.assembly.calibration is not None:
-        told, remark = _cut(member.assembly, rows)
+        ((told, remark),) = _cut([member.assembly], rows)
         member.events.append((member.step, member.assembly.spec.calibration.kind, told))
         _remark(member, remark)
 
 
-def cut(sae: SAE, spec: Any, calibrate: dict[str, Tensor]) -> tuple[Assembly, str]:
-    """Returns a trained SAE as it would have ended with `spec`, its own but for a calibration, and what the calibration remarks.
+def cut(sae: SAE, specs: Sequence[Any], calibrate: dict[str, Tensor]) -> list[tuple[Assembly, str]]:
+    """Returns a trained SAE as it would have ended with each of `specs`, its own but for a calibration, and what the calibration remarks.
 
-    A calibration is the last event of a run, and training knows nothing of it. The SAE is left as it is.
+    A calibration is the last event of a run, and training knows nothing of it. The SAE is left as it is; those returned share its weights.
+    Calibrations may differ from each other by how much they keep alone.
 
     Raises:
-        AssemblyError: the calibration cannot act on this SAE.
+        AssemblyError: a calibration cannot act on this SAE.
     """
-    parameter = next(sae.parameters())
-    assembly = assemble(spec, model=sae.graph.model, device=parameter.device, dtype=parameter.dtype)
-    assembly.sae.load_state_dict(assembly.sae.state_dict() | sae.state_dict())  # its cut-offs alone are not there yet
-    _, remark = _cut(assembly, _placed(sae, calibrate))
-    return assembly, remark
+    parameter, found = next(sae.parameters()), list[Assembly]()
+    for spec in specs:
+        assembly = assemble(spec, model=sae.graph.model, device=parameter.device, dtype=parameter.dtype)
+        assembly.sae.load_state_dict(assembly.sae.state_dict() | sae.state_dict(), assign=True)  # its cut-offs alone are not there yet
+        found.append(assembly)
+    told = _cut(found, _placed(sae, calibrate)) if found else []
+    return [(assembly, remark) for assembly, (_, remark) in zip(found, told, strict=True)]
 
 
-def _cut(assembly: Assembly, rows: dict[str, Tensor]) -> tuple[dict[str, float], str]:
-    """Cuts the codes of an SAE as its calibration says (in place); returns its L0 before and after, and what is remarked of it."""
-    assert assembly.calibration is not None
-    before, after = assembly.sae.cut(assembly.calibration, rows)
-    return {"l0_before": before, "l0": after}, assembly.calibration.remark(before, after)
+def _cut(assemblies: Sequence[Assembly], rows: dict[str, Tensor]) -> list[tuple[dict[str, float], str]]:
+    """Cuts the codes of SAEs as their calibrations say (in place); returns the L0 of each before and after, and what is remarked of it."""
+    calibrations = [one.calibration for one in assemblies if one.calibration is not None]
+    found = cut_codes([one.sae for one in assemblies], calibrations, rows)
+    return [
+        ({"l0_before": before, "l0": after}, one.remark(before, after)) for one, (before, after) in zip(calibrations, found, strict=True)
+    ]
 
 
 def _remark(member: Member, sentence: str) -> None:

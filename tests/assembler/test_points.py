@@ -9,8 +9,7 @@ from archsearch.assembler.points import calibrations
 from archsearch.blocks.calibrations._base import Calibration
 from archsearch.blocks.catalogue import catalogue
 from archsearch.errors import InvalidInput
-from archsearch.spec.points import PointsSpec
-from archsearch.spec.space import Space
+from archsearch.spec.space import Space, StudySpec
 from archsearch.spec.yaml import loads
 
 SPACE = """
@@ -28,7 +27,7 @@ study:
 
 def test_the_default_cuts_to_any_l0() -> None:
     block = catalogue()[Calibration.cutting["kind"]]
-    assert calibrations(PointsSpec.model_validate({"l0": [8, 16.5]})) == {
+    assert calibrations(StudySpec.model_validate({"points": {"l0": [8, 16.5]}})) == {
         l0: {**Calibration.cutting, block.l0_setting: l0} for l0 in (8, 16.5)
     }
 
@@ -43,7 +42,7 @@ def test_the_default_cuts_to_any_l0() -> None:
         ),
         ("topk", "study.points.cut.kind", "got kind 'topk'"),
         ("{per: all}", "study.points.cut.kind", "got kind None"),
-        ("{kind: remove_lowest, l0: 3}", "study.points.cut.l0", "`points.l0` says which L0s to cut to"),
+        ("{kind: remove_lowest, l0: 3}", "study.points.cut.l0", "`points` says which L0s to cut to"),
         ("{kind: remove_lowest, share: 0.5}", "study.points.cut", "give either l0 or share"),
         ("{kind: remove_lowest, per: row}", "study.points.cut.per", "row"),
     ],

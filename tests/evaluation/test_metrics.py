@@ -90,7 +90,7 @@ def test_signed_and_tiny_entries_count():
         code[:, 0], code[:, 1] = -2.0, 1e-30
         return {"gate.code": code, "decoder.reconstruction": torch.zeros(len(code), 6, dtype=torch.float64)}
 
-    sae.signals = signals  # pyright: ignore
+    sae.before_cuts, sae.after_cuts = signals, lambda before: before  # pyright: ignore
     found = evaluate(sae, data())
     assert found.code_l0 == 2.0 and found.dead_frac == pytest.approx(10 / 12)
     assert found.fvu > 1.0 and np.isnan(found.gamma)

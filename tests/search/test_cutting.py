@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from archsearch.assembler.parse import parse
 from archsearch.evaluation.metrics import evaluate
 from archsearch.search.cutting import Cutting
 from archsearch.search.jobs import Draft, Setting
-from archsearch.spec.points import PointsSpec
+from archsearch.spec.space import StudySpec
 from archsearch.training.member import Member
 from tests.blocks.harness import data
 from tests.training.test_calibration import GRAPH, cut, sae
@@ -18,9 +20,14 @@ from tests.training.test_cut import trained
 SETTING = Setting(model=6, fingerprint="data", precision="float32")
 
 
+def pointed(points: dict[str, Any]) -> StudySpec:
+    """Returns the study of some points."""
+    return StudySpec.model_validate({"points": points, "band": [1, 64], "sweep": 4})
+
+
 def levels(member: Member, *l0: float) -> list[float]:
     """Returns the L0s a member is cut to, of those asked for."""
-    cutting = Cutting.of(PointsSpec.model_validate({"l0": list(l0)}), SETTING)
+    cutting = Cutting.of(pointed({"l0": list(l0)}), SETTING)
     return [level for level, _ in cutting.saes(member, evaluate(member.sae, data()).l0)]
 
 
@@ -31,11 +38,11 @@ def test_only_what_lies_more_than_a_twentieth_above_is_cut() -> None:
 
 
 def test_without_points_nothing_is_cut() -> None:
-    assert not list(Cutting.of(None, SETTING).saes(trained(sae()), 4.0))
+    assert not list(Cutting.of(StudySpec(), SETTING).saes(trained(sae()), 4.0))
 
 
 def test_an_sae_whose_l0_is_no_number_is_not_cut() -> None:
-    assert not list(Cutting.of(PointsSpec.model_validate({"l0": [2]}), SETTING).saes(trained(sae()), float("nan")))
+    assert not list(Cutting.of(pointed({"l0": [2]}), SETTING).saes(trained(sae()), float("nan")))
 
 
 def test_an_sae_with_a_calibration_of_its_own_is_cut_already() -> None:
@@ -60,7 +67,7 @@ def test_a_code_of_equal_values_cannot_be_cut() -> None:
 def test_the_cut_is_the_one_asked_for() -> None:
     member = trained(sae())
     for given, per in ((None, "all"), ("remove_lowest", "latent"), ({"kind": "remove_lowest", "per": "latent"}, "latent")):
-        cutting = Cutting.of(PointsSpec.model_validate({"l0": [3], "cut": given}), SETTING)
+        cutting = Cutting.of(pointed({"l0": [3], "cut": given}), SETTING)
         (level, found), *_ = cutting.saes(member, 4.0)
         point = cutting.point(level, found, {})
         assert point.l0 == 3.0 and point.spec["calibration"] == {"kind": "remove_lowest", "l0": 3.0, "share": None, "per": per}
@@ -68,7 +75,7 @@ def test_the_cut_is_the_one_asked_for() -> None:
 
 
 def test_a_point_has_the_run_hash_of_a_trial_of_its_spec() -> None:
-    cutting = Cutting.of(PointsSpec.model_validate({"l0": [2]}), SETTING)
+    cutting = Cutting.of(pointed({"l0": [2]}), SETTING)
     (level, found), *_ = cutting.saes(trained(sae()), 4.0)
     point = cutting.point(level, found, {"l0": 2.0})
     for document in (point.spec, sae(calibration={"kind": "remove_lowest", "l0": 2, "per": "all"})):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import torch
 
+from archsearch.assembler.sae import SAE
 from archsearch.errors import InvalidInput, StudyError
 from archsearch.evaluation.metrics import evaluate
 from archsearch.search import measuring, runner, walk
@@ -145,7 +148,10 @@ def test_an_objective_that_is_not_a_number_fails_the_trial(space: Path, tmp_path
         def as_dict(self) -> dict[str, float]:
             return self.found
 
-    monkeypatch.setattr(measuring, "evaluate", lambda *args: Unmeasured({**evaluate(*args).as_dict(), "dead_frac": math.nan}))
+    def unmeasured(saes: Sequence[SAE], rows: dict[str, torch.Tensor]) -> list[Unmeasured]:
+        return [Unmeasured({**evaluate(sae, rows).as_dict(), "dead_frac": math.nan}) for sae in saes]
+
+    monkeypatch.setattr(measuring, "evaluate_cuts", unmeasured)
     space.write_text(space.read_text().replace("study: {", "study: {objectives: [l0, fvu, dead_frac], "))
     record = run_study(space, replace(OPTIONS, out=tmp_path / "out", trials=3))
     assert all(t.state == "failed" and t.message == "objectives could not be measured: dead_frac" for t in record.trials)

@@ -30,7 +30,10 @@ def read(study: str) -> Space:
         ("{points: {l0: []}}", "study.points.l0", "must hold at least one"),
         ("{points: {l0: [many]}}", "study.points.l0.0", "must be a"),
         ("{points: {l0: [8, 16, 8.0]}}", "study.points.l0", "may name each L0 once"),
-        ("{points: {}}", "study.points.l0", "must be given"),
+        ("{points: {}}", "study.points", "give either l0 or per_octave"),
+        ("{points: {l0: [8], per_octave: 3}}", "study.points", "give either l0 or per_octave"),
+        ("{points: {per_octave: 0}}", "study.points.per_octave", "must be at least 1"),
+        ("{sweep: {l0: [4.1, 2]}, points: {per_octave: 3}}", "study.points", "no L0 to cut to in the band, 4 to 80, below"),
         ("{points: {l0: [8], cuts: remove_lowest}}", "study.points.cuts", "did you mean 'cut'"),
         ("{points: {l0: [8, 2]}}", "study.points.l0.1", "must lie in the band, 4 to 80; got 2"),
         ("{points: {l0: [100], band: [4, 64]}}", "study.points.band", "unknown key"),
@@ -60,3 +63,15 @@ def test_points_are_part_of_what_makes_studies_comparable_and_none_are_not() -> 
     plain, pointed = read("{seed: 0}"), read("{points: {l0: [8]}}")
     assert plain.fingerprint() == read("{seed: 0, points: null}").fingerprint() != pointed.fingerprint()
     assert any("study.points" in line for line in plain.difference(pointed))
+
+
+def test_so_many_an_octave_begin_inside_the_band_and_end_below_what_is_trained() -> None:
+    assert read("{sweep: 2, band: [4, 20], points: {per_octave: 2}}").study.cut_to == (4.2, 5.94, 8.4, 11.9, 16.8)
+    assert read("{band: [4, 80], sweep: {l0: [8, 16]}, points: {per_octave: 1}}").study.cut_to == (4.2, 8.4)
+    assert read("{points: {l0: [8, 16]}}").study.cut_to == (8, 16) and read("{seed: 0}").study.cut_to == ()
+
+
+def test_an_sae_is_cut_to_no_more_of_them_than_lie_within_two_octaves() -> None:
+    study = read("{sweep: 2, points: {per_octave: 5}}").study
+    assert study.points and len(study.cut_to) == 22 and study.points.each(study.band) == 10
+    assert study.points.reach == 4 and read("{points: {l0: [8]}}").study.points.reach == float("inf")

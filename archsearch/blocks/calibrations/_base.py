@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from jaxtyping import Float
@@ -33,8 +34,11 @@ class Calibration(Block, abstract=True):
         """Returns the share (0 to 1) of nonzero entries to keep, of an SAE whose effective L0, `dense_rank` included, is `l0`."""
         raise NotImplementedError  # abstract
 
-    def cutoffs(self, code: Float[Tensor, "rows latent"], count: int) -> Float[Tensor, " latent"]:
-        """Returns the cut-offs of one dictionary, zero where nothing is cut, such that `count` nonzero entries of `code` are left."""
+    def cutoffs(self, code: Float[Tensor, "rows latent"], counts: Sequence[int]) -> Float[Tensor, "counts latent"]:
+        """Returns the cut-offs of one dictionary for each of `counts`, zero where nothing is cut: so many nonzero entries are left.
+
+        How many are kept is said by `counts` alone, so that an SAE is cut to several L0s from one look at its code.
+        """
         raise NotImplementedError  # abstract
 
     def remark(self, before: float, after: float) -> str:

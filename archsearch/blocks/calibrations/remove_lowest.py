@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -68,15 +69,13 @@ class RemoveLowest(Calibration):
             return 1 - self.share
         return min((self.l0 - dense_rank) / (l0 - dense_rank), 1.0) if l0 > dense_rank else 1.0
 
-    def cutoffs(self, code: Float[Tensor, "rows latent"], count: int) -> Float[Tensor, " latent"]:
+    def cutoffs(self, code: Float[Tensor, "rows latent"], counts: Sequence[int]) -> Float[Tensor, "counts latent"]:
         size = code.abs()
         if self.per == "latent":
-            return _each(size, count)
-        fired = size[size > 0]
-        if count >= fired.numel():
-            return size.new_zeros(size.shape[1])
-        kept = fired.topk(max(count, 1)).values
-        return kept[-1].expand(size.shape[1]).clone()
+            return torch.stack([_each(size, count) for count in counts])
+        fired = size[size > 0].sort().values
+        least = [fired[-max(count, 1)] if count < len(fired) else fired.new_zeros(()) for count in counts]
+        return torch.stack(least)[:, None].repeat(1, size.shape[1])
 
     def remark(self, before: float, after: float) -> str:
         if self.l0 is None:

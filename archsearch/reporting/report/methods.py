@@ -13,6 +13,7 @@ from archsearch.reporting.live import counted
 from archsearch.reporting.picture import number
 from archsearch.reporting.report.boxes import setting
 from archsearch.reporting.report.data import Report, kinds_of
+from archsearch.spec.points import REACH
 
 _SAMPLERS = {
     "tpe": "a tree-structured Parzen estimator (multivariate, grouped)",
@@ -102,8 +103,7 @@ def _search(report: Report) -> list[str]:
         sentences.append(f"Each structure was trained at {counted(sweep, 'sparsity level')}, each of which is a trial.")
     points = study.get("points")
     if isinstance(points, Mapping):
-        levels = _listed(map(str, points["l0"]))
-        sentences.append(f"Every finished SAE well above effective L0 {levels} was also cut to it after training, which makes no trial.")
+        sentences.append(f"Every finished SAE {_cut(points)} after training, which makes no trial.")
     if report.curves:
         draws = counted(int(study.get("baseline_asks", 1)), "draw")
         swept = f"each swept over sparsity and tuned with {draws} of its other open settings"
@@ -198,6 +198,13 @@ def _worded(value: Any) -> str:
     if value is None:
         return "none"
     return f"{value:.3g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _cut(points: Mapping[str, Any]) -> str:
+    """Returns what was done to an SAE for the points of a study."""
+    if points.get("per_octave"):
+        return f"was also cut to lower L0s, {points['per_octave']} an octave and down to {1 / REACH:.0%} of its own,"
+    return f"well above effective L0 {_listed(map(str, points['l0']))} was also cut to it"
 
 
 def _listed(values: Iterable[Any], last: str = "and") -> str:

@@ -45,7 +45,7 @@ def _made(**settings) -> RemoveLowest:
 def test_cutoffs_equal_the_reference_and_leave_the_count(per: str, count: int):
     code = torch.randn(100, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     code = torch.where(code.abs() > torch.linspace(0, 3, 8), code, 0.0)
-    found = _made(share=0.5, per=per).cutoffs(code, count)
+    found = _made(share=0.5, per=per).cutoffs(code, [count])[0]
     same(found, reference({"per": per}, {"code": code.numpy(), "count": count}, {})["cutoffs"])
     left, fired = int(((code.abs() >= found) & (code != 0)).sum()), int((code != 0).sum())
     least = int((code != 0).any(0).sum()) if per == "latent" else 1
@@ -54,26 +54,26 @@ def test_cutoffs_equal_the_reference_and_leave_the_count(per: str, count: int):
 
 def test_sorting_in_parts_is_the_same(monkeypatch):
     monkeypatch.setattr(remove_lowest, "SORTED", 8)
-    assert _made(share=0.5).cutoffs(CODE, 5).tolist() == [3.0, 0.0, 6.0, 0.0]
+    assert _made(share=0.5).cutoffs(CODE, [5])[0].tolist() == [3.0, 0.0, 6.0, 0.0]
 
 
 def test_every_latent_loses_the_same_share_of_its_firings_by_size():
     """Two of four kept, two of four kept, the only one kept, and one that never fired: five entries of nine."""
-    assert _made(share=0.5).cutoffs(CODE, 5).tolist() == [3.0, 0.0, 6.0, 0.0]
+    assert _made(share=0.5).cutoffs(CODE, [5])[0].tolist() == [3.0, 0.0, 6.0, 0.0]
 
 
 def test_one_cutoff_for_all_takes_from_those_whose_activations_are_small():
-    assert _made(share=0.5, per="all").cutoffs(CODE, 5).tolist() == [3.0] * 4
+    assert _made(share=0.5, per="all").cutoffs(CODE, [5])[0].tolist() == [3.0] * 4
 
 
 def test_latents_equally_due_get_the_last_in_their_order():
-    assert _made(share=0.5).cutoffs(CODE[:, [0, 2]], 5).tolist() == [2.0, 6.0]
+    assert _made(share=0.5).cutoffs(CODE[:, [0, 2]], [5])[0].tolist() == [2.0, 6.0]
 
 
 def test_nothing_is_cut_where_nothing_has_to_go():
     for per in ("latent", "all"):
-        assert _made(l0=9.0, per=per).cutoffs(CODE, 9).tolist() == [0.0] * 4
-        assert _made(l0=9.0, per=per).cutoffs(torch.zeros(3, 4), 0).tolist() == [0.0] * 4
+        assert _made(l0=9.0, per=per).cutoffs(CODE, [9])[0].tolist() == [0.0] * 4
+        assert _made(l0=9.0, per=per).cutoffs(torch.zeros(3, 4), [0])[0].tolist() == [0.0] * 4
 
 
 def test_an_l0_counts_what_flows_past_the_codes():
