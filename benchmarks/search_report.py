@@ -26,18 +26,20 @@ NAMES = {
     "study-l0": "(d) archsearch, asked for L0s",
 }
 REFERENCE, TARGET_FRAC = "saelens", 0.2
-GRID = 200
-"""Times at which curves are told."""
+GRID, TIMES = 200, 5
+"""Times at which curves are told, and at which contenders are compared."""
 
 Step = tuple[float, float]
 """Seconds since the start, and the hypervolume from then on."""
 
 
-def steps(saes: Sequence[Mapping[str, float]]) -> list[Step]:
-    """Returns when hypervolume grew, and to what; SAEs outside the band count for nothing."""
+def steps(saes: Sequence[Mapping[str, float]], cut: bool = True) -> list[Step]:
+    """Returns when hypervolume grew, and to what; SAEs outside the band count for nothing, nor without `cut` those cut after training."""
     found: list[Step] = []
     points: list[tuple[float, float]] = []
     for sae in sorted(saes, key=lambda sae: sae["seconds"]):
+        if sae.get("cut") and not cut:
+            continue
         if not (BAND[0] <= sae["l0"] <= BAND[1] and math.isfinite(sae["fvu"])):
             continue
         points.append((sae["l0"], sae["fvu"]))
@@ -65,7 +67,9 @@ def report(folders: Mapping[Path, tuple[str, int]], seconds: float, machine: dic
         "machine": machine,
         "runs": [_run(folder, contender, seed) for folder, (contender, seed) in folders.items()],
     }
-    told["compared"] = [_compared(told["runs"], name, seconds) for name in NAMES if name != REFERENCE]
+    others = [name for name in NAMES if name != REFERENCE and any(run["contender"] == name for run in told["runs"])]
+    told["compared"] = [_compared(told["runs"], name, seconds) for name in others]
+    told["sooner"] = [_sooner(told["runs"], name, seconds * index / TIMES) for name in others for index in range(1, TIMES + 1)]
     out.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n")
     text = "\n".join(_table(told)) + "\n"
     out.with_suffix(".md").write_text(text)
@@ -75,16 +79,18 @@ def report(folders: Mapping[Path, tuple[str, int]], seconds: float, machine: dic
 
 def _run(folder: Path, contender: str, seed: int) -> dict[str, Any]:
     scores, where = json.loads((folder / "scores.json").read_text()), folder / KINDS
-    curve = steps(scores["saes"])
+    curve, trained = steps(scores["saes"]), steps(scores["saes"], cut=False)
     return {
         "contender": contender,
         "seed": seed,
         **json.loads((folder / "run.json").read_text()),
         **{name: scores[name] for name in ("finished", "stopped")},
         "measured": len(scores["saes"]),
+        "cut": sum(bool(sae.get("cut")) for sae in scores["saes"]),
         "off": max((sae["off"] for sae in scores["saes"]), default=0.0),
         "kinds": json.loads(where.read_text()) if where.exists() else {},
         "final": curve[-1][1] if curve else 0.0,
+        "final_trained": trained[-1][1] if trained else 0.0,
         "curve": [[round(moment, 2), round(volume, 5)] for moment, volume in curve],
     }
 
@@ -103,8 +109,20 @@ def _compared(runs: Sequence[Mapping[str, Any]], name: str, seconds: float) -> d
         moment = reached(run["curve"], other["final"])
         last = other["curve"][-1][0]
         fracs = {"budget_frac": None, "own_frac": None} if moment is None else {"budget_frac": moment / seconds, "own_frac": moment / last}
-        rows.append({"seed": run["seed"], "reached_seconds": moment, **fracs, "above": run["final"] / other["final"] - 1})
-    return {"contender": name, "seeds": rows} | {field: _interval(rows, field) for field in ("budget_frac", "own_frac", "above")}
+        above = {"above": run["final"] / other["final"] - 1, "above_trained": run["final_trained"] / other["final"] - 1}
+        rows.append({"seed": run["seed"], "reached_seconds": moment, **fracs, **above})
+    return {"contender": name, "seeds": rows} | {field: _interval(rows, field) for field in (*FIELDS, "above_trained")}
+
+
+def _sooner(runs: Sequence[Mapping[str, Any]], name: str, seconds: float) -> dict[str, Any]:
+    """Returns what share of the reference's first `seconds` a contender took to what the reference had reached by then, seed by seed."""
+    theirs = {run["seed"]: at(run["curve"], seconds) for run in runs if run["contender"] == REFERENCE}
+    shares = {}
+    for run in runs:
+        if run["contender"] == name and theirs.get(run["seed"]):
+            moment = reached(run["curve"], theirs[run["seed"]])
+            shares[run["seed"]] = None if moment is None else moment / seconds
+    return {"contender": name, "seconds": seconds, "volume": sum(theirs.values()) / len(theirs) if theirs else 0.0, "shares": shares}
 
 
 def _interval(rows: Sequence[Mapping[str, Any]], field: str) -> list[float] | None:
@@ -124,7 +142,16 @@ def _table(told: Mapping[str, Any]) -> list[str]:
         f"{seeds} seeds, {machine['processor']}, {machine['cores']} cores; means with 95% t intervals over seeds.",
         "",
         *table_head(
-            ["", "hypervolume", "against (a)", "time to (a)'s end, of its budget", "of its own time to it", "SAEs", "stopped early"]
+            [
+                "",
+                "hypervolume",
+                "against (a)",
+                "time to (a)'s end, of its budget",
+                "of its own time to it",
+                "SAEs",
+                "stopped early",
+                "points",
+            ]
         ),
     ]
     compared = {row["contender"]: row for row in told["compared"]}
@@ -134,9 +161,31 @@ def _table(told: Mapping[str, Any]) -> list[str]:
             continue
         row = compared.get(name, {})
         cells = [_cell(_interval(own, "final"), ".3f"), *(_cell(row.get(f), "+.1%" if f == "above" else ".1%") for f in FIELDS)]
-        counts = [f"{sum(run[field] for run in own) / len(own):.0f}" for field in ("finished", "stopped")]
+        counts = [f"{sum(run[field] for run in own) / len(own):.0f}" for field in ("finished", "stopped", "cut")]
         lines.append(table_row([title, *cells, *counts]))
-    return [*lines, "", *_shares(told["runs"])]
+        if any(run["cut"] for run in own):
+            trained = [_cell(_interval(own, "final_trained"), ".3f"), _cell(row.get("above_trained"), "+.1%"), "-", "-"]
+            lines.append(table_row(["... without points", *trained, *counts[:2], "-"]))
+    return [*lines, "", *_sooner_table(told["sooner"]), "", *_shares(told["runs"])]
+
+
+def _sooner_table(told: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns a table of when contenders reach what the reference has at several times; a seed that never does makes no mean."""
+    names = list(dict.fromkeys(row["contender"] for row in told))
+    lines = ["When they reach what (a) has after some seconds, as a share of these: mean over seeds, and the range.", ""]
+    lines += table_head(["(a) after", "its hypervolume", *(NAMES[name] for name in names)])
+    for seconds in dict.fromkeys(row["seconds"] for row in told):
+        rows = {row["contender"]: row for row in told if row["seconds"] == seconds}
+        volume = next(iter(rows.values()))["volume"]
+        lines.append(table_row([f"{seconds:g} s", f"{volume:.3f}", *(_range(list(rows[name]["shares"].values())) for name in names)]))
+    return lines
+
+
+def _range(shares: Sequence[float | None]) -> str:
+    there = [share for share in shares if share is not None]
+    if len(there) < len(shares) or not there:
+        return f"{len(there)} of {len(shares)} seeds"
+    return f"{sum(there) / len(there):.0%} ({min(there):.0%} to {max(there):.0%})"
 
 
 FIELDS = ("above", "budget_frac", "own_frac")

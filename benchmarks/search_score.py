@@ -1,8 +1,9 @@
 """The evaluator of `benchmarks.search`: `python -m benchmarks.search_score FOLDER` reads every finished SAE of a run and measures it anew.
 
 One rule for all, in a process of its own: validate rows, inference mode, effective L0 = nonzero entries of the code per row, FVU about the
-mean, sums in float64. SAELens' SAEs are used as `SAE.load_from_disk` gives them, ours as `load_sae` does. Writes scores.json: seconds since
-the start of the run, L0, FVU, and how far what the contender itself had measured is from that.
+mean, sums in float64. SAELens' SAEs are used as `SAE.load_from_disk` gives them, ours as `load_sae` does, and what a study cut after
+training is cut anew. Writes scores.json: seconds since the start of the run, L0, FVU, and how far what the contender itself had measured is
+from that.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from torch import Tensor
 
 from archsearch.activations import open_activations
 from archsearch.assembler.build import load_sae
+from archsearch.assembler.parse import parse
+from archsearch.assembler.sae import SAE
 from archsearch.errors import ArchsearchError
 from archsearch.search.ledger import read_study
 from archsearch.spec.yaml import load
+from archsearch.training.events import cut
 from benchmarks.search_peers import load_saelens, scaled
 from benchmarks.search_space import FILE, LOG, SAES, SPEC, WEIGHTS, space_of
 
@@ -45,9 +49,13 @@ def score(coder: Coder, rows: Tensor, part: int = 2048) -> dict[str, float]:
     return {"l0": on / len(rows), "fvu": error / spread}
 
 
-def ours(folder: Path) -> Coder:
+def ours(folder: Path) -> SAE:
+    """Returns an SAE of ours."""
+    return load_sae(json.loads((folder / SPEC).read_text()), folder / WEIGHTS)
+
+
+def coder_of(sae: SAE) -> Coder:
     """Returns what reads an SAE of ours."""
-    sae = load_sae(json.loads((folder / SPEC).read_text()), folder / WEIGHTS)
     return lambda rows: (sae.encode({"x": rows}), sae.reconstruct({"x": rows})["x"])
 
 
@@ -75,7 +83,8 @@ def finished(folder: Path) -> list[dict[str, Any]]:
         trial = trials[int(path.parent.name)]
         (path.parent / SPEC).write_text(json.dumps(trial.spec))
         told = {name: trial.measurements[name] for name in ("l0", "fvu") if name in trial.measurements}
-        found.append({"seconds": float((path.parent / "seconds").read_text()), "name": path.parent.name, **told})
+        points = [{"spec": point.spec, **{name: point.measurements[name] for name in ("l0", "fvu")}} for point in trial.points]
+        found.append({"seconds": float((path.parent / "seconds").read_text()), "name": path.parent.name, **told, "points": points})
     return found
 
 
@@ -91,7 +100,7 @@ def counted(folder: Path) -> dict[str, int]:
 
 
 def scores(folder: Path) -> dict[str, Any]:
-    """Returns the scores of a run, by rising time.
+    """Returns the scores of a run, by rising time; what is `cut` is an SAE at one of its points, cut anew from calibrate rows.
 
     Raises:
         AssertionError: a contender's own number is off by more than `AGREE`.
@@ -99,13 +108,22 @@ def scores(folder: Path) -> dict[str, Any]:
     activations = open_activations(space_of(load(FILE).data).activations)
     plain, times_factor = activations.split("validate")["x"].float(), scaled(activations)[1]
     found = []
+
+    def add(line: dict[str, Any], claimed: dict[str, float], told: dict[str, float], cut: bool) -> None:
+        off = max((abs(told[name] / claimed[name] - 1) for name in ("l0", "fvu") if claimed.get(name)), default=0.0)
+        assert off <= AGREE or not math.isfinite(claimed["fvu"]), f"{line['name']}: measured {told}, its contender {claimed}"
+        found.append({"seconds": line["seconds"], "name": line["name"], "cut": cut, **told, "off": off})
+
     for line in sorted(finished(folder), key=lambda line: line["seconds"]):
         place = folder / SAES / line["name"]
-        own = (place / SPEC).exists()
-        told = score(ours(place), plain) if own else score(theirs(place), times_factor)
-        off = max((abs(told[name] / line[name] - 1) for name in ("l0", "fvu") if line.get(name)), default=0.0)
-        assert off <= AGREE or not math.isfinite(line["fvu"]), f"{place}: measured {told}, its contender {line}"
-        found.append({"seconds": line["seconds"], "name": line["name"], **told, "off": off})
+        if not (place / SPEC).exists():
+            add(line, line, score(theirs(place), times_factor), cut=False)
+            continue
+        sae, points = ours(place), line.get("points", [])
+        add(line, line, score(coder_of(sae), plain), cut=False)
+        specs = [parse(point["spec"]) for point in points]
+        for point, (made, _) in zip(points, cut(sae, specs, activations.split("calibrate")), strict=True):
+            add(line, point, score(coder_of(made.sae), plain), cut=True)
     return {"saes": found, **counted(folder)}
 
 

@@ -14,7 +14,7 @@ from archsearch.search.study import baseline_trees
 from archsearch.spec.space import TARGET, Space
 from archsearch.spec.template import Template
 from benchmarks import overhead, search_space
-from benchmarks.search_report import at, reached, steps
+from benchmarks.search_report import _range, _sooner, at, reached, steps
 
 SPACES = {
     "holes": search_space.documents(0),
@@ -77,6 +77,19 @@ def test_hypervolume_grows_by_what_lies_in_the_band() -> None:
     assert [volume for _, volume in curve] == pytest.approx([first, second])
     assert at(curve, 0.5) == 0 and at(curve, 2.9) == pytest.approx(first) and at(curve, 99) == pytest.approx(second)
     assert reached(curve, first + 0.01) == 3.0 and reached(curve, second + 0.01) is None
+
+
+def test_what_is_cut_after_training_is_counted_apart() -> None:
+    saes = [{"seconds": 1.0, "l0": 20.0, "fvu": 0.3, "cut": False}, {"seconds": 1.0, "l0": 10.0, "fvu": 0.5, "cut": True}]
+    assert steps(saes, cut=False) == steps(saes[:1]) and steps(saes)[-1][1] == pytest.approx(0.7 * 2 + 0.5)
+
+
+def test_a_contender_is_sooner_by_the_share_of_the_time_it_takes() -> None:
+    theirs = {"contender": "saelens", "seed": 0, "curve": [(10.0, 1.0), (50.0, 2.0)]}
+    ours = {"contender": "study", "seed": 0, "curve": [(12.0, 1.5), (30.0, 1.9)]}
+    shares = {seconds: _sooner([theirs, ours], "study", seconds)["shares"] for seconds in (5.0, 20.0, 60.0)}
+    assert shares == {5.0: {}, 20.0: {0: pytest.approx(0.6)}, 60.0: {0: None}}
+    assert _range([0.1, 0.3]) == "20% (10% to 30%)" and _range([0.1, None]) == "1 of 2 seeds"
 
 
 def test_the_space_of_overhead_has_twenty_holes() -> None:
