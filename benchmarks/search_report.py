@@ -183,7 +183,9 @@ def _sooner_table(told: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _range(shares: Sequence[float | None]) -> str:
     there = [share for share in shares if share is not None]
-    if len(there) < len(shares) or not there:
+    if not shares:
+        return "-"
+    if len(there) < len(shares):
         return f"{len(there)} of {len(shares)} seeds"
     return f"{sum(there) / len(there):.0%} ({min(there):.0%} to {max(there):.0%})"
 

@@ -9,6 +9,7 @@ from archsearch.evaluation.metrics import evaluate_cuts
 from archsearch.search.records import Status
 from archsearch.search.study import Options, run_study
 from archsearch.training import looped
+from archsearch.training.events import cut
 from benchmarks.search_run import arguments
 from benchmarks.search_space import LEVELS, Log, documents
 from benchmarks.stopwatch import Stopwatch
@@ -20,6 +21,7 @@ def main() -> None:
     log = Log(given.folder, given.begun, watch)
     watch.function("training", looped.steps_of)
     watch.function("evaluation", evaluate_cuts)
+    watch.function("evaluation", cut)
     watch.function("activations", open_activations)
     path = given.folder / "space.json"
     path.write_text(json.dumps(documents(given.seed, LEVELS if given.levels else ()), indent=1))
