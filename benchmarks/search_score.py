@@ -55,8 +55,14 @@ def ours(folder: Path) -> SAE:
 
 
 def coder_of(sae: SAE) -> Coder:
-    """Returns what reads an SAE of ours."""
-    return lambda rows: (sae.encode({"x": rows}), sae.reconstruct({"x": rows})["x"])
+    """Returns what reads an SAE of ours: what `SAE.encode` and `SAE.reconstruct` do, in one pass."""
+
+    def coder(rows: Tensor) -> tuple[Tensor, Tensor]:
+        signals = sae.signals(sae.scale({"x": rows}))
+        code = torch.cat([signals[dictionary.code] for dictionary in sae.graph.dictionaries], -1)
+        return code, sae.unscale(sae.outputs(signals))["x"]
+
+    return coder
 
 
 def theirs(folder: Path) -> Coder:
