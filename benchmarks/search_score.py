@@ -26,6 +26,7 @@ from archsearch.errors import ArchsearchError
 from archsearch.search.ledger import read_study
 from archsearch.spec.yaml import load
 from archsearch.training.events import cut
+from archsearch.training.memory import keep_memory
 from benchmarks.search_peers import load_saelens, scaled
 from benchmarks.search_space import FILE, LOG, SAES, SPEC, WEIGHTS, space_of
 
@@ -137,6 +138,7 @@ def main() -> None:
     """Scores the runs named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="+", type=Path)
+    keep_memory()
     for folder in parser.parse_args().folder:
         (folder / SCORES).write_text(json.dumps(scores(folder), indent=1) + "\n")
 
