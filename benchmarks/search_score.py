@@ -60,8 +60,7 @@ def coder_of(sae: SAE) -> Coder:
 
     def coder(rows: Tensor) -> tuple[Tensor, Tensor]:
         signals = sae.signals(sae.scale({"x": rows}))
-        code = torch.cat([signals[dictionary.code] for dictionary in sae.graph.dictionaries], -1)
-        return code, sae.unscale(sae.outputs(signals))["x"]
+        return sae.codes(signals), sae.unscale(sae.outputs(signals))["x"]
 
     return coder
 

@@ -69,7 +69,7 @@ def decoded(sae: SAE, rows: dict[str, Float[Tensor, "batch model"]], dictionary:
     """
     scaled = sae.scale(rows)
     signals = sae.signals(scaled)
-    code = torch.cat([signals[one.code] for one in sae.graph.dictionaries], -1)
+    code = sae.codes(signals)
     base = _outputs(sae, signals, torch.zeros_like(code))
     _check(_side_by_side(sae, sae.outputs(signals)), base, code, dictionary)
     return Decoded(_side_by_side(sae, scaled), code, base)

@@ -293,8 +293,12 @@ class SAE(nn.Module):
 
     def encode(self, inputs: dict[str, Tensor]) -> Float[Tensor, "batch latent"]:
         """Returns the codes of all dictionaries side by side, at inference."""
-        signals = self.signals(self.scale(inputs))
-        return torch.cat([signals[dictionary.code] for dictionary in self.graph.dictionaries], -1)
+        return self.codes(self.signals(self.scale(inputs)))
+
+    def codes(self, signals: Signals) -> Float[Tensor, "batch latent"]:
+        """Returns the codes of all dictionaries side by side; of a single one the code itself, not a copy."""
+        found = [signals[dictionary.code] for dictionary in self.graph.dictionaries]
+        return found[0] if len(found) == 1 else torch.cat(found, -1)
 
     def outputs(self, signals: Signals) -> dict[str, Tensor]:
         """Returns the reconstruction of each target in the graph's units: of the last level where there are several."""

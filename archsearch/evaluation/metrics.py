@@ -96,12 +96,8 @@ def evaluate_cuts(saes: Sequence[SAE], rows: dict[str, Float[Tensor, "rows model
         before = first.before_cuts(first.scale(part))
         for sae, own in zip(saes, sums, strict=True):
             signals = sae.after_cuts(before)
-            codes = [signals[dictionary.code] for dictionary in graph.dictionaries]
             outputs = sae.unscale(sae.outputs(signals))
-            own.add(
-                codes[0] if len(codes) == 1 else torch.cat(codes, -1),
-                {name: (wanted[name], value.double()) for name, value in outputs.items()},
-            )
+            own.add(sae.codes(signals), {name: (wanted[name], value.double()) for name, value in outputs.items()})
     return [_measure(own, graph.dense_rank) for own in sums]
 
 

@@ -25,7 +25,7 @@ BEGIN = 1.05
 """How far above the lower edge of the band `per_octave` begins, as a factor: L0 comes out a few percent off on other rows."""
 
 REACH = 4.0
-"""How far below its own L0 an SAE is cut by `per_octave`, as a factor: cut further it was a sixth of FVU and more above the front."""
+"""How far below its own L0 an SAE is cut by `per_octave`, as a factor: further down, SAEs trained there do better."""
 
 
 class PointsSpec(SpecModel):
