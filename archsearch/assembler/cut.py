@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from archsearch.assembler.sae import SAE
+from archsearch.assembler.sae import SAE, Signals
 from archsearch.blocks.calibrations._base import Calibration
 
 
@@ -35,16 +35,26 @@ def cut_codes(
     shares, left = [one.keeps(l0, dense_rank) for one in calibrations], [0] * len(saes)
     for name, code in codes.items():
         counts = [round(share * fired[name]) for share in shares]
-        known = chooses.cutoffs(before[code], counts) if code in before else None
-        for index, sae in enumerate(saes):  # what the cuts before it leave is another code for each
-            given = before[code] if known is not None else sae.after_cuts(before)[code]
-            chosen = known[index] if known is not None else chooses.cutoffs(given, counts[index : index + 1])[0]
-            sae.cutoff_of(name).copy_(chosen)
-            left[index] += _left(given, chosen)
+        for index, (size, chosen) in enumerate(_chosen(saes, chooses, before, code, counts)):
+            saes[index].cutoff_of(name).copy_(chosen)
+            left[index] += _left(size, chosen)
     return [(l0, kept / count + dense_rank) for kept in left]
 
 
-def _left(code: Float[Tensor, "rows latent"], cutoffs: Float[Tensor, " latent"]) -> int:
-    """Returns how many entries of a code are not zero once it is cut."""
+def _chosen(
+    saes: Sequence[SAE], chooses: Calibration, before: Signals, code: str, counts: Sequence[int]
+) -> Iterator[tuple[Float[Tensor, "rows latent"], Float[Tensor, " latent"]]]:
+    """Yields the sizes of the entries of a code, and its cut-offs, for each SAE."""
+    if code in before:
+        size, cutoffs = before[code].abs(), chooses.cutoffs(before[code], counts)
+        yield from ((size, chosen) for chosen in cutoffs)
+        return
+    for sae, count in zip(saes, counts, strict=True):  # what the cuts before it leave is another code for each
+        given = sae.after_cuts(before)[code]
+        yield given.abs(), chooses.cutoffs(given, [count])[0]
+
+
+def _left(size: Float[Tensor, "rows latent"], cutoffs: Float[Tensor, " latent"]) -> int:
+    """Returns how many entries of a code of that size are not zero once it is cut."""
     above_zero = torch.nextafter(torch.zeros_like(cutoffs), torch.ones_like(cutoffs))
-    return int((code.abs() >= torch.maximum(cutoffs, above_zero)).count_nonzero())
+    return int((size >= torch.maximum(cutoffs, above_zero)).count_nonzero())

@@ -44,26 +44,34 @@ class Measurements:
         return asdict(self)
 
 
+class _Wanted:
+    """A signal as it should come out, in float64, and what is computed of it once for all SAEs."""
+
+    def __init__(self, values: Float[Tensor, "rows model"]):
+        self.values = values.double()
+        self.squares = self.values.square().sum(-1)
+        self.square, self.total = float(self.squares.sum()), self.values.sum(0)
+
+
 class _Sums:
     def __init__(self, width: int, device: torch.device):
         self.rows = 0
-        self.active = 0.0
-        self.fired = torch.zeros(width, dtype=torch.bool, device=device)
+        self.fired = torch.zeros(width, dtype=torch.float64, device=device)
         self.error = self.square = self.rebuilt = self.inner = self.cosine = 0.0
         self.total: dict[str, Float[Tensor, " model"]] = {}
 
-    def add(self, code: Tensor, pairs: dict[str, tuple[Tensor, Tensor]]) -> None:
+    def add(self, code: Tensor, pairs: dict[str, tuple[_Wanted, Tensor]]) -> None:
         self.rows += len(code)
-        self.active += float(code.count_nonzero())
-        self.fired |= code.abs().amax(0) != 0  # `(code != 0).any(0)`, which is slow
-        for name, (x, y) in pairs.items():
-            inner, x_square, y_square = (x * y).sum(-1), x.square().sum(-1), y.square().sum(-1)
+        self.fired += code.sign().abs_().sum(0)  # `count_nonzero(0)`, which is slow
+        for name, (wanted, y) in pairs.items():
+            x, y = wanted.values, y.double()
+            inner, square = (x * y).sum(-1), y.square().sum(-1)
             self.error += float((x - y).square().sum())
-            self.square += float(x_square.sum())
-            self.rebuilt += float(y_square.sum())
+            self.square += wanted.square
+            self.rebuilt += float(square.sum())
             self.inner += float(inner.sum())
-            self.cosine += float((inner / (x_square * y_square).sqrt().clamp(min=1e-30)).sum()) / len(pairs)
-            self.total[name] = self.total.get(name, 0.0) + x.sum(0)
+            self.cosine += float((inner / (wanted.squares * square).sqrt().clamp(min=1e-30)).sum()) / len(pairs)
+            self.total[name] = self.total.get(name, 0.0) + wanted.total
 
 
 def evaluate(sae: SAE, rows: dict[str, Float[Tensor, "rows model"]], batch: int = 4096) -> Measurements:
@@ -92,26 +100,26 @@ def evaluate_cuts(saes: Sequence[SAE], rows: dict[str, Float[Tensor, "rows model
     sums = [_Sums(graph.width, parameter.device) for _ in saes]
     for start in range(0, count, batch):
         part = {name: values[start : start + batch].to(device=parameter.device, dtype=parameter.dtype) for name, values in rows.items()}
-        wanted = {name: part[name].double() for name in graph.outputs}
+        wanted = {name: _Wanted(part[name]) for name in graph.outputs}
         before = first.before_cuts(first.scale(part))
         for sae, own in zip(saes, sums, strict=True):
             signals = sae.after_cuts(before)
             outputs = sae.unscale(sae.outputs(signals))
-            own.add(sae.codes(signals), {name: (wanted[name], value.double()) for name, value in outputs.items()})
+            own.add(sae.codes(signals), {name: (wanted[name], value) for name, value in outputs.items()})
     return [_measure(own, graph.dense_rank) for own in sums]
 
 
 def _measure(sums: _Sums, dense_rank: int) -> Measurements:
     n = sums.rows
     variance = sums.square / n - sum(float((total / n).square().sum()) for total in sums.total.values())
-    code_l0 = sums.active / n
+    code_l0 = float(sums.fired.sum()) / n
     return Measurements(
         l0=code_l0 + dense_rank,
         code_l0=code_l0,
         dense_rank=dense_rank,
         fvu=sums.error / n / variance if variance > 0 else float("nan"),
         mse=sums.error / n,
-        dead_frac=1 - float(sums.fired.double().mean()),
+        dead_frac=1 - float((sums.fired > 0).double().mean()),
         gamma=sums.rebuilt / sums.inner if sums.inner else float("nan"),
         cosine=sums.cosine / n,
         rows=n,

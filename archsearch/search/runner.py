@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from archsearch.assembler.build import load_sae
 from archsearch.assembler.parse import parse
 from archsearch.errors import DataError, InvalidInput
 from archsearch.search.climb import Climb
@@ -20,11 +19,11 @@ from archsearch.search.ledger import Ledger
 from archsearch.search.measuring import Measuring
 from archsearch.search.records import Place, Status, TrialRecord, whole_front
 from archsearch.search.sampler import Sampling
+from archsearch.search.splicing import Splicing
 from archsearch.search.tables import TrialRow
 from archsearch.search.weights import Weights, best
 from archsearch.training.checkpoint import load_member, save_member
 from archsearch.training.crew import Crew
-from archsearch.training.events import cut
 from archsearch.training.loop import Executor
 from archsearch.training.member import Member, start
 
@@ -205,17 +204,11 @@ class Runner:
     def splice_best(self) -> None:
         """Measures what the language model loses to the SAEs of the front and of each baseline's front, from their kept weights."""
         waiting = [one for one in self._best() if "ce_recovered" not in one.measurements]
-        for index, one in enumerate(waiting):
-            path = self.weights.path(one.number)
-            if self.stop() or not path.exists():
-                continue
-            self.notice("splicing the best into the model", force=True, step_frac=index / len(waiting))
-            sae = load_sae(self.seen[one.number].spec, path, self.activations.d_model, device=self.device)
-            if one.cut_to is None:
-                self.ledger.measure(one.number, self.measuring.spliced(sae))
-            else:
-                ((assembly, _),) = cut(sae, [parse(one.spec)], self.activations.split("calibrate"))
-                self.ledger.measure_point(one.number, one.cut_to, self.measuring.spliced(assembly.sae))
+        splicing = Splicing(self.ledger, self.weights, self.measuring, self.activations, self.device)
+        for done, left in splicing.each(waiting, self.seen):
+            if self.stop():
+                break
+            self.notice("splicing the best into the model", force=True, step_frac=done, left=left)
         self._see([one.number for one in waiting])
 
     def _copy(self, row: TrialRow) -> None:
@@ -257,12 +250,13 @@ class Runner:
         count = self.crew.pending
         self.notice(f"training {count} SAE{'s' if count != 1 else ''}")
 
-    def notice(self, doing: str, force: bool = False, step_frac: float = 0.0) -> None:
-        """Tells the observer where the study stands, at most four times a second."""
+    def notice(self, doing: str, force: bool = False, step_frac: float = 0.0, left: float | None = None) -> None:
+        """Tells the observer where the study stands, at most four times a second; without `left` seconds, what training will take."""
         now = time.perf_counter()
         if not force and now - self.last_told < 0.25:
             return
         self.last_told = now
         speed = self.rows_trained / max(now - self.begun, 1e-9)
-        left = self.rows_left / speed if self.rows_trained else None
+        if left is None and self.rows_left:
+            left = self.rows_left / speed if self.rows_trained else None
         self.observe(Status(doing, self.finished, self.planned, step_frac, speed, left, self.front))
