@@ -119,7 +119,7 @@ def _study(parser: Parser) -> None:
         "--sampler",
         choices=SAMPLERS,
         default="auto",
-        help="what proposes trials; gp refines a space without branches (auto: tpe, or what the study was created with)",
+        help="what proposes trials; gp learns from whole curves, points among them (auto: tpe, or what the study was created with)",
     )
     text = "begin a new study from an earlier one, a folder or a name under ./studies/: its front first, its trials as evidence"
     parser.add_argument("--warm-start", metavar="STUDY", help=text)

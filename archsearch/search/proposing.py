@@ -11,6 +11,7 @@ from archsearch.search.evolution.evolution import Evolution, Genome
 from archsearch.search.filling import fill
 from archsearch.search.jobs import Draft, Draw, baseline_drafts, levels_of
 from archsearch.search.records import TrialRecord
+from archsearch.search.refining import Refining
 from archsearch.search.sampler import Sampling
 from archsearch.spec.space import TARGET, Space
 from archsearch.spec.template import Template
@@ -38,10 +39,13 @@ FILLS = 4
 
 
 class Proposer:
-    """Draws the asks of a study; where there is an `evolution`, it proposes the structures, and the sampler is only told of them."""
+    """Draws the asks of a study; where there is an `evolution`, it proposes the structures, and the sampler is only told of them.
 
-    def __init__(self, space: Space, sampling: Sampling, evolution: Evolution | None = None):
-        self.space, self.sampling, self.evolution = space, sampling, evolution
+    `refining` picks values for the holes in the sampler's place, once it has enough to learn from.
+    """
+
+    def __init__(self, space: Space, sampling: Sampling, evolution: Evolution | None = None, refining: Refining | None = None):
+        self.space, self.sampling, self.evolution, self.refining = space, sampling, evolution, refining
         self.fields = catalogue().sparsity
 
     def baselines(self, trees: Mapping[str, dict[str, Any]]) -> list[Make]:
@@ -75,13 +79,14 @@ class Proposer:
         evolution = self.evolution
         if evolution is not None and not self.sampling.opening.decides(ask):
             return lambda attempt: self._bred(evolution, ask, most, attempt, known)
-        due = ask % FILLS == FILLS - 1 and not self.sampling.opening.decides(ask)
-        filling = self._filling(ask, known) if due else None
+        begins = self.sampling.opening.decides(ask) or (self.refining is not None and self.refining.begins(ask))
+        filling = self._filling(ask, known) if ask % FILLS == FILLS - 1 and not begins else None
 
         def make(attempt: Attempt) -> Iterator[Draft]:
             if filling is not None and attempt.index == 0:
                 return self._given(ask, filling[:most], attempt)
-            return self._levels(ask, most, randomly, attempt)
+            picks = self.refining if attempt.index == 0 and not randomly else None
+            return self._levels(ask, most, randomly, attempt, picks.pick(ask, known) if picks else None)
 
         return make
 
@@ -96,9 +101,9 @@ class Proposer:
             attempt.asked.append(trial.number)
             yield Draft(ask, level, {**genome.document, TARGET: l0}, {}, None, trial.number)
 
-    def _levels(self, ask: int, most: int, randomly: bool, attempt: Attempt) -> Iterator[Draft]:
+    def _levels(self, ask: int, most: int, randomly: bool, attempt: Attempt, picked: Mapping[str, Any] | None) -> Iterator[Draft]:
         """Yields the trials of one structure, at its sparsity levels."""
-        trial = self.sampling.ask(ask, randomly, attempt.index)
+        trial = self.sampling.ask(ask, randomly, attempt.index, picked)
         attempt.asked.append(trial.number)
         filled = self.space.fill(trial)
         attempt.params = filled.params

@@ -14,30 +14,37 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from archsearch.errors import InvalidInput, Problem, nearest
+from archsearch.errors import InvalidInput, nearest
 from archsearch.search.priors import EARLY, LATER, around
 from archsearch.search.records import HIGHER, as_asked
 from archsearch.search.warm_start import Evidence
 from archsearch.spec.holes import ChoiceHole, IntHole, ValueHole
 from archsearch.spec.seeds import seed_of
-from archsearch.spec.space import Space
 from archsearch.spec.template import Parameter
-from archsearch.spec.yaml import dotted, located
 
 EVOLUTION = "evolution"
 """The sampler that proposes graphs, not values of holes; Optuna is only told of them."""
 
-SAMPLERS = ("tpe", "gp", "nsga2", "random", EVOLUTION)
+REFINING = "gp"
+"""The sampler that models structures by their curves; Optuna is told what it picks."""
+
+PROPOSED = (EVOLUTION, REFINING)
+"""Samplers whose proposals come from elsewhere; what they leave open is drawn at random."""
+
+SAMPLERS = ("tpe", REFINING, "nsga2", "random", EVOLUTION)
 
 STARTUP = 10
-"""Trials drawn at random before TPE or a Gaussian process has enough to learn from, each sparsity level counting as one (count)."""
+"""Trials drawn at random before TPE has enough to learn from, each sparsity level counting as one (count)."""
 
 GENERATION = 50
 """Trials of a generation of NSGA-II, the first being drawn at random (count)."""
+
+ILLEGAL_DRAW = "archsearch:illegal"
+"""User attribute of a draw that was no legal SAE: why."""
 
 ORIGIN = "archsearch:from"
 """User attribute of a trial that another study ran: which one, and its number there."""
@@ -59,57 +66,11 @@ def make_sampler(kind: str, *seed: str | int) -> BaseSampler:
             # `group` is marked experimental; it is what models conditional spaces.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return TPESampler(multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP, seed=number)
-    if kind == "gp":
-        return _Refining(n_startup_trials=STARTUP, warn_independent_sampling=False, seed=number)
     if kind == "nsga2":
         return NSGAIISampler(population_size=GENERATION, seed=number)
-    if kind in ("random", EVOLUTION):
+    if kind in ("random", *PROPOSED):
         return RandomSampler(seed=number)
     raise InvalidInput([f"unknown sampler {kind!r}; {nearest(kind, SAMPLERS)}"])
-
-
-def refuse_branches(kind: str, space: Space) -> None:
-    """Refuses a space with branches where the sampler models one flat space.
-
-    Raises:
-        InvalidInput: naming each hole that decides whether others are there.
-    """
-    if kind != "gp":
-        return
-    parameters, inside = space.parameters(), dict[str, list[str]]()
-    for parameter in parameters.values():
-        for name, values in parameter.condition.items():
-            if len(values) < len(parameters[name].values()):  # else it is there whatever is picked
-                inside.setdefault(name, []).append(parameter.name)
-    advice = "search it with `--sampler tpe`, or write the branch to refine, alone, as a space of its own"
-    problems = [
-        Problem(f"`--sampler gp` refines one flat space, but {name} decides whether {', '.join(held)} is there: {advice}", path)
-        for name, held in inside.items()
-        if (path := dotted(parameters[name].written))
-    ]
-    if problems:
-        raise InvalidInput(located(problems, space.source.marks, space.source.file))
-
-
-class _Refining(GPSampler):
-    """A Gaussian process that is told of failed and stopped trials too.
-
-    Optuna hands its own only what is complete, so that it proposes what failed again and again. Here such a trial counts as one that came
-    out as the worst of all complete ones.
-    """
-
-    def _sample_relative_impl(
-        self, study: optuna.Study, completed: list[FrozenTrial], running: list[FrozenTrial], space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        ended = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
-        values = [max(column) for column in zip(*(trial.values for trial in completed), strict=True)]
-        constraints = {name: max(trial.constraints[name] for trial in completed) for name in completed[0].constraints}
-        worst = [
-            create_trial(params=trial.params, distributions=trial.distributions, values=values, constraints=constraints)
-            for trial in ended
-            if space.keys() <= trial.params.keys()
-        ]
-        return super()._sample_relative_impl(study, [*completed, *worst], running, space)
 
 
 class _Given(BaseSampler):
@@ -202,13 +163,17 @@ class Sampling:
             study.set_metric_names(["log2 " + name if name == "l0" else name for name in self.objectives])
         return study
 
-    def ask(self, number: int, randomly: bool = False, attempt: int = 0) -> Trial:
-        """Returns a new trial; `number` counts asks and `attempt` tries of one; with the study's seed they decide what is drawn."""
+    def ask(self, number: int, randomly: bool = False, attempt: int = 0, picked: Mapping[str, Any] | None = None) -> Trial:
+        """Returns a new trial; `number` counts asks and `attempt` tries of one; with the study's seed they decide what is drawn.
+
+        `picked`: a value for every hole, by who proposes in the sampler's place; what is expected of a hole goes before it.
+        """
         place = number - self.opening.first
         if attempt == 0 and 0 <= place < len(self.opening.asks):
             return self.ask_fixed(self.opening.asks[place])
         again = (attempt,) if attempt else ()
         sampler = make_sampler("random" if randomly else self.kind, self.seed, number, *again)
+        sampler = _Given(picked, sampler) if picked is not None else sampler
         expected = {} if randomly else self._expected(number, attempt)
         self.study.sampler = _Partly(expected, sampler) if expected else sampler
         return self.study.ask()
@@ -282,6 +247,19 @@ class Sampling:
             self.study.add_trial(
                 create_trial(params=one.params, distributions=distributions, user_attrs={ORIGIN: mark}, system_attrs=tag, **ended)
             )
+
+    def besides(self, loss: str) -> list[tuple[dict[str, Any], tuple[float, float] | None]]:
+        """Returns what it was told besides the study's own trials: their parameters, and effective L0 and `loss` (lower is better).
+
+        None stands for what came to nothing: draws that were illegal, and trials of another study that failed.
+        """
+        found = list[tuple[dict[str, Any], tuple[float, float] | None]]()
+        for trial in self.study.get_trials(deepcopy=False, states=_ENDED):
+            if ORIGIN in trial.user_attrs or ILLEGAL_DRAW in trial.user_attrs:
+                values = dict(zip(self.objectives, trial.values or (), strict=False))
+                inside = values and all(value <= 0 for value in trial.constraints.values())
+                found.append((trial.params, (2 ** values["l0"], values[loss] + 1 if loss in HIGHER else values[loss]) if inside else None))
+        return found
 
     def forget(self, numbers: Iterable[int]) -> None:
         """Fails trials that nothing will come of; no sampler learns from them."""

@@ -31,8 +31,9 @@ from archsearch.search.priors import priors_of
 from archsearch.search.proposing import Proposer
 from archsearch.search.provenance import provenance
 from archsearch.search.records import Status, StudyRecord
+from archsearch.search.refining import Refining, refuse_objectives
 from archsearch.search.runner import Observer, Runner
-from archsearch.search.sampler import EVOLUTION, Opening, Sampling, make_sampler, refuse_branches
+from archsearch.search.sampler import EVOLUTION, REFINING, Opening, Sampling, make_sampler
 from archsearch.search.stopping import graceful
 from archsearch.search.storage_errors import GOES_ON, worded
 from archsearch.search.tables import StudyRow
@@ -84,9 +85,8 @@ def run_study(path: Path, options: Options | None = None, observe: Observer | No
     check_space(space, model=NOMINAL_WIDTH, recipes=baselines, names=names())
     check_activations(space.activations, space.source)
     device, new = _resolve(options)
-    refuse_branches(new["sampler"], space)
-    if new["sampler"] == EVOLUTION:
-        refuse_other_sweeps(space)
+    if refuse := {EVOLUTION: refuse_other_sweeps, REFINING: refuse_objectives}.get(new["sampler"]):
+        refuse(space)
     folder = folder_of(path, options.out)
     folder.mkdir(parents=True, exist_ok=True)
     keep_memory()
@@ -255,4 +255,5 @@ def _walk(
     told = (planned, stop, tell, Cutting.of(space.study, setting))
     runner = Runner(ledger, sampling, activations, executor, folder, device, precision, band, objectives, climb, at_once, *told)
     evolution = Evolution(space, activations.d_model, settings["seed"], band, objectives) if settings["sampler"] == EVOLUTION else None
-    return Walk(space, ledger, sampling, runner, setting, ending, Proposer(space, sampling, evolution))
+    refining = Refining(space, sampling) if settings["sampler"] == REFINING else None
+    return Walk(space, ledger, sampling, runner, setting, ending, Proposer(space, sampling, evolution, refining))

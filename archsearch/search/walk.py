@@ -16,7 +16,7 @@ from archsearch.search.proposing import Attempt, Make, Proposer
 from archsearch.search.records import Place
 from archsearch.search.refusals import ILLEGAL, picks
 from archsearch.search.runner import Runner
-from archsearch.search.sampler import Sampling
+from archsearch.search.sampler import ILLEGAL_DRAW, Sampling
 from archsearch.search.tables import GenomeRow, TrialRow
 from archsearch.spec.space import Space
 
@@ -151,7 +151,7 @@ class Walk:
     def _settle(self, event: Mapping[str, Any]) -> None:
         """Tells the sampler of an illegal draw, and drops the trials asked along with it."""
         for number in event["illegal"]:
-            self.sampling.tell(number, None, {"archsearch:illegal": event["problem"]})
+            self.sampling.tell(number, None, {ILLEGAL_DRAW: event["problem"]})
         self.sampling.forget(event["spare"])
 
 

@@ -51,4 +51,4 @@ def test_a_start_that_is_not_there_names_the_nearest(after: Path, run: Run) -> N
 
 def test_help_knows_the_samplers_and_the_start(place: Path, run: Run) -> None:
     told = run("study", "--help")
-    assert "gp refines a space without branches" in " ".join(told.out.split()) and "--warm-start STUDY" in told.out
+    assert "gp learns from whole curves" in " ".join(told.out.split()) and "--warm-start STUDY" in told.out

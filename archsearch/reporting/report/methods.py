@@ -19,7 +19,7 @@ _SAMPLERS = {
     "tpe": "a tree-structured Parzen estimator (multivariate, grouped)",
     "random": "uniform draws",
     "nsga2": "the genetic algorithm NSGA-II",
-    "gp": "a Gaussian process (expected hypervolume improvement)",
+    "gp": "a Gaussian process over structures (expected improvement of what a curve holds of the front)",
     "evolution": "evolution over graphs",
 }
 
