@@ -19,6 +19,7 @@ from archsearch.reporting.page import save_page
 from archsearch.reporting.picture import picture
 from archsearch.reporting.report.data import gather
 from archsearch.reporting.report.embed import payload
+from archsearch.reporting.report.legend import front_legend
 from archsearch.reporting.report.markdown import save_markdown
 from archsearch.reporting.report.methods import repeat_commands
 from archsearch.reporting.report.page import page
@@ -155,3 +156,9 @@ def test_the_script_finds_each_by_a_key_of_its_own(whole: Any) -> None:
     assert keys == [0, "0 cut to L0 15", 1, 2, "2 cut to L0 3", "2 cut to L0 8", "2 cut to L0 16"]
     assert told["front"] == ["2 cut to L0 8", "0 cut to L0 15", 2] and told["curves"] == {"tuned": ["0 cut to L0 15", 0]}
     assert not any(one["inside"] or one["terms"] for one in told["trials"] if isinstance(one["n"], str))
+    assert [one["n"] for one in told["trials"] if one["cut"]] == [key for key in keys if isinstance(key, str)]
+
+
+def test_the_legend_says_what_hollow_members_are_where_there_are_any(whole: Any) -> None:
+    assert "cut after training" in front_legend(whole)
+    assert "cut after training" not in front_legend(gather(study([trial(0, 16, 0.29)]), Path("studies/gated"), {}))

@@ -74,7 +74,8 @@ def _trial(report: Report, trial: TrialRecord, drawings: dict[Diagram, int]) -> 
         "family": report.family_of.get(trial.number, ""),
         "state": trial.state,
         "message": trial.message,
-        "inside": feasible(trial, report.record.band, report.record.objectives) and trial.cut_to is None,  # points are drawn hollow
+        "inside": feasible(trial, report.record.band, report.record.objectives) and trial.cut_to is None,
+        "cut": trial.cut_to is not None,  # drawn hollow, on the front too
         "x": l0 if drawn else None,
         "y": fvu if drawn else None,
         "words": trial.words,

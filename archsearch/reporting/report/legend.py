@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from archsearch.reporting.report.data import Report
@@ -20,7 +20,10 @@ def front_legend(report: Report) -> Html:
         if name in searched:
             entries.append((f"search:{index}", name, glyph(index)))
     scale = tag("button", "log FVU", type="button", class_="key", aria_pressed="false", data_log="")
-    return _legend("front", entries, tag("span", Html(_FRONT), " front", class_="key"), scale)
+    before = [tag("span", Html(_FRONT), " front", class_="key")]
+    if any(trial.cut_to is not None for trial in report.picture.front):
+        before.append(tag("span", Html(_CUT), " cut after training", class_="key"))
+    return _legend("front", entries, before, scale)
 
 
 def learning_legend(report: Report) -> Html:
@@ -45,6 +48,7 @@ def confirm_legend(confirmed: dict[str, Any]) -> Html:
 
 _NOTHING = Html()
 _FRONT = '<svg class="glyph wide" viewBox="0 0 24 12" aria-hidden="true"><path d="M0 2H10V9H24" class="frontline"/></svg>'
+_CUT = '<svg class="glyph" viewBox="-1 -1 14 14" aria-hidden="true"><circle cx="6" cy="6" r="5" class="cut"/></svg>'
 
 
 def _line(index: int, dashed: bool = False) -> str:
@@ -52,9 +56,9 @@ def _line(index: int, dashed: bool = False) -> str:
     return f'<svg class="glyph wide" viewBox="0 0 24 12" aria-hidden="true"><path d="M0 6H24" style="{style}"/></svg>'
 
 
-def _legend(figure: str, entries: Iterable[tuple[str, str, str]], first: Html = _NOTHING, last: Html = _NOTHING) -> Html:
+def _legend(figure: str, entries: Iterable[tuple[str, str, str]], before: Sequence[Html] = (), last: Html = _NOTHING) -> Html:
     buttons = [
         tag("button", Html(mark), " ", name, type="button", class_="key", aria_pressed="true", data_figure_of=figure, data_series=key)
         for key, name, mark in entries
     ]
-    return tag("div", first, *buttons, last, class_="legend", role="group", aria_label="Series of the plot; press one to hide or show it")
+    return tag("div", *before, *buttons, last, class_="legend", role="group", aria_label="Series of the plot; press one to hide or show it")

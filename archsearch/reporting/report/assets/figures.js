@@ -66,9 +66,9 @@ function front(c) {
     const last = members[members.length - 1];
     traces.push({ type: "scatter", mode: "lines", x: [...members.map((t) => t.x), study.band[1]], y: [...members.map((t) => t.y), last.y],
       line: { color: c.ink, width: 2.2, shape: "hv" }, hoverinfo: "skip" });
-    const own = members.map((t) => c.series(study.series[t.series].colour)), base = members.map((t) => t.baseline !== null);
+    const own = members.map((t) => c.series(study.series[t.series].colour)), base = members.map((t) => t.baseline !== null && !t.cut);
     traces.push({ ...points(members), mode: "markers", keys: members.map(keyOf), marker: { size: 12, symbol: members.map((t) => study.series[t.series].symbol),
-      color: own.map((colour, i) => (base[i] ? c.page : colour)), line: { color: own.map((colour, i) => (base[i] ? colour : c.ink)), width: 2 } } });
+      color: own.map((colour, i) => (base[i] || members[i].cut ? c.page : colour)), line: { color: own.map((colour, i) => (base[i] ? colour : c.ink)), width: 2 } } });
   }
   const edge = { type: "line", yref: "paper", y0: 0, y1: 1, line: { color: c.muted, width: 1, dash: "dot" }, layer: "below" };
   const shapes = study.band.map((x) => ({ ...edge, x0: x, x1: x }));
