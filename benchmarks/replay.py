@@ -39,19 +39,25 @@ from benchmarks.search_space import BAND, documents
 HERE = Path(__file__).parent
 SAMPLERS = ("tpe", "gp", "random")
 FINISHED, RUNG = 1.23, 0.03
-"""Whole runs that a finished SAE costs, measuring and cutting with it, and a rung (shares of the cores' time in search.json)."""
+"""Whole runs that a finished SAE costs, measuring and cutting with it (shares of the cores' time in search.json), and a rung (assumed)."""
 
 COSTS = (8, 12, 16, 20, 30, 40)
 """Whole runs after which hypervolume is told."""
 
 NOISE = {"l0": 0.02, "fvu": 0.006}
-"""Standard deviation of what two seeds of one SAE come to, in logarithms."""
+"""Standard deviation of the noise, in logarithms (assumed)."""
 
 
 @cache
 def model() -> Model:
     """Returns what SAEs come to."""
     return Model(json.loads(FILE.read_text())["saes"])
+
+
+def everything() -> list[tuple[float, float]]:
+    """Returns L0 and FVU of every SAE that was trained for this, and of its points."""
+    saes = json.loads(FILE.read_text())["saes"]
+    return [(l0, fvu) for sae in saes for l0, fvu in (sae["at"]["1.0"], *sae["points"])]
 
 
 class Crew:
@@ -99,8 +105,8 @@ def _whole(self: Measuring, member: Any) -> Found:
     found, points = _member(self, member), list[Point]()
     own, what = (found["l0"], found["fvu"]), (branch(member.document), places(member.document))
     assert self.cutting is not None
-    for level in self.cutting.entries:
-        if level * 1.05 < own[0] <= level * self.cutting.reach and (fvu := model().cut(*what, own, level)) is not None:
+    for level in self.cutting.near(own[0]):
+        if (fvu := model().cut(*what, own, level)) is not None:
             told = {"l0": _noisy(f"{member.run} {level}", "l0", level), "fvu": fvu}
             points.append(Point(level, member.document, f"{member.run} {level}", told))
     return Found(found, tuple(points))
@@ -176,9 +182,10 @@ def main() -> None:
             jobs = [(sampler, seed, given.sweep, given.trials) for seed in range(given.seeds)]
             found[sampler] = list(pool.map(_run, jobs))
     rounded = {name: [[round(value, 4) for value in row] for row in rows] for name, rows in found.items()}
-    told = {"sweep": given.sweep, "trials": given.trials, "costs": COSTS, "hypervolume": rounded}
+    whole = round(hypervolume(everything(), BAND), 4)
+    told = {"sweep": given.sweep, "trials": given.trials, "costs": COSTS, "hypervolume": rounded, "everything": whole}
     (HERE / "replay.json").write_text(json.dumps(told) + "\n")
-    print(table(found))
+    print(table(found), f"\nAll SAEs that were trained, and their points: {whole:.3f}")
 
 
 if __name__ == "__main__":

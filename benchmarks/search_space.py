@@ -47,6 +47,22 @@ def documents(seed: int, levels: tuple[int, ...] = ()) -> dict[str, Any]:
     return data
 
 
+class _Branch(Draw):
+    """The middle of a branch."""
+
+    def __init__(self, branch: str):
+        super().__init__(0, 0, {})
+        self.branch = branch
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        return self.branch
+
+
+def middle(space: Space, branch: str) -> dict[str, Any]:
+    """Returns the middle of a branch of the space."""
+    return space.fill(_Branch(branch)).document
+
+
 def space_of(data: dict[str, Any]) -> Space:
     """Returns a space of plain data."""
     return Space.read(Document(data))

@@ -22,13 +22,12 @@ import torch
 from torch import Tensor
 
 from archsearch.assembler.parse import parse
-from archsearch.search.jobs import Draw
 from archsearch.spec.space import Space
 from archsearch.training.looped import Looped
 from archsearch.training.member import start
 from archsearch.training.memory import keep_memory
 from benchmarks.search_peers import MODEL, shuffled, trainer_of, training_sae
-from benchmarks.search_space import documents, space_of
+from benchmarks.search_space import documents, middle, space_of
 from benchmarks.speed import machine
 
 HERE = Path(__file__).parent
@@ -37,17 +36,6 @@ CORES = os.cpu_count() or 1
 
 Go = Callable[[int], None]
 """Takes a number of steps with every SAE of a case."""
-
-
-class _Branch(Draw):
-    """The middle of a branch."""
-
-    def __init__(self, branch: str):
-        super().__init__(0, 0, {})
-        self.branch = branch
-
-    def suggest_categorical(self, name: str, choices: Any) -> Any:
-        return self.branch
 
 
 def theirs(document: dict[str, Any], rows: Tensor, threads: int, autocast: bool = False) -> Go:
@@ -79,7 +67,7 @@ def ours(document: dict[str, Any], rows: Tensor, count: int) -> Go:
 
 def cases(space: Space, branch: str, rows: Tensor, kept: bool) -> dict[str, tuple[Go, int]]:
     """Returns what takes turns for a gate: how, and how many SAEs it steps at once."""
-    document = space.fill(_Branch(branch)).document
+    document = middle(space, branch)
     document["training"]["tokens"] *= 100  # far from the end, where the rate falls
     if not kept:
         return {"SAELens, all cores, glibc's thresholds": (theirs(document, rows, CORES), 1)}

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from archsearch.evaluation.hypervolume import hypervolume
-from archsearch.search.jobs import Draw
 from archsearch.search.records import Climbed, TrialRecord
 from benchmarks import replay, replay_saes, search_space
 
@@ -22,18 +21,9 @@ def saes() -> list[dict[str, Any]]:
     return json.loads(replay_saes.FILE.read_text())["saes"]
 
 
-class _Branch(Draw):
-    def __init__(self, branch: str):
-        super().__init__(0, 0, {})
-        self.branch = branch
-
-    def suggest_categorical(self, name: str, choices: Any) -> Any:
-        return self.branch
-
-
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_ranges_are_those_of_the_space(branch: str) -> None:
-    spec = search_space.space_of(search_space.documents(0)).fill(_Branch(branch)).document
+    spec = search_space.middle(search_space.space_of(search_space.documents(0)), branch)
     assert replay_saes.branch(spec) == branch
     assert replay_saes.places(spec) == pytest.approx([0.5] * (3 if branch == "jumprelu" else 2), abs=0.02)  # counts are whole
 

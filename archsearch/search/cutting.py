@@ -42,6 +42,10 @@ class Cutting:
         """
         return Cutting(calibrations(study), setting, study.points.reach if study.points else math.inf)
 
+    def near(self, l0: float) -> list[float]:
+        """Returns the L0s that an SAE of that L0 is cut to, if it can be."""
+        return [level for level in self.entries if level * APART < l0 <= level * self.reach]  # NaN is near none
+
     def saes(self, member: Member, l0: float) -> list[tuple[float, Assembly]]:
         """Returns each L0 that a finished member of that L0 can be cut to, with the SAE it is then; they share the member's weights.
 
@@ -51,8 +55,7 @@ class Cutting:
         if member.assembly.calibration is not None:
             return []
         own = resolved(member.assembly)
-        near = {level: entry for level, entry in self.entries.items() if level * APART < l0 <= level * self.reach}  # NaN is near none
-        specs = {level: parse({**own, "calibration": entry}) for level, entry in near.items()}
+        specs = {level: parse({**own, "calibration": self.entries[level]}) for level in self.near(l0)}
         specs = {level: spec for level, spec in specs.items() if _suits(spec.calibration, member.sae)}
         found = cut(member.sae, list(specs.values()), member.calibrate)
         return [(level, sae) for level, (sae, remark) in zip(specs, found, strict=True) if not remark]

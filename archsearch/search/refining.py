@@ -151,8 +151,8 @@ def held(curves: Sequence[Sequence[Point]], others: Sequence[Point], band: tuple
     places = [band[0] * 2 ** (octaves * (index + 0.5) / PLACES) for index in range(PLACES)]
     losses = np.array([_along(curve, places) for curve in (*curves, others)])
     order = np.argsort(losses, axis=0, kind="stable")
-    best, second = (np.take_along_axis(losses, order[index : index + 1], 0)[0] for index in (0, min(1, len(losses) - 1)))
-    rivals = np.where(order[0] == np.arange(len(losses))[:, None], second, best) if len(losses) > 1 else np.ones_like(losses)
+    best, second = (np.take_along_axis(losses, order[index : index + 1], 0)[0] for index in (0, 1))
+    rivals = np.where(order[0] == np.arange(len(losses))[:, None], second, best)
     gains = np.clip(np.minimum(SLACK * rivals, 1.0) - losses, 0.0, None).mean(1) * octaves
     return [float(gain) for gain in gains[:-1]]
 

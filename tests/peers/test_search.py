@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from archsearch.search.jobs import Draw
 from benchmarks.search_peers import trainer_of, training_sae
-from benchmarks.search_space import documents, space_of
+from benchmarks.search_space import documents, middle, space_of
 from tests.peers import sl
 from tests.peers.harness import BATCH, MODEL, STEPS, WIDTH, pair, same_run
 
@@ -23,18 +22,9 @@ NAMES = {
 }
 
 
-class _Branch(Draw):
-    def __init__(self, branch: str):
-        super().__init__(0, 0, {})
-        self.branch = branch
-
-    def suggest_categorical(self, name: str, choices: Any) -> Any:
-        return self.branch
-
-
 def _small(branch: str) -> dict[str, Any]:
     """Returns the middle of a branch, small enough for the harness, on activations as they are."""
-    document = space_of(documents(0)).fill(_Branch(branch)).document
+    document = middle(space_of(documents(0)), branch)
     if "k" in document["graph"]["gate"]:
         document["graph"]["gate"]["k"] = 6
     training = document["training"] | {"tokens": BATCH * STEPS, "batch": BATCH}

@@ -10,6 +10,7 @@ import pytest
 from archsearch.search import runner
 from archsearch.training.looped import Looped
 from archsearch.training.stacked import Stacked
+from benchmarks.replay import Crew
 
 
 def measured(run: str) -> dict[str, float]:
@@ -18,25 +19,11 @@ def measured(run: str) -> dict[str, float]:
     return {"l0": 1 + 6 * place, "fvu": 1 - place, "dead_frac": int(run[6:10], 16) % 100 / 100}
 
 
-class Instant:
-    """A crew whose members are at their goals at once."""
-
-    def __init__(self) -> None:
-        self.there: list[tuple[Any, Any]] = []
-
-    @property
-    def pending(self) -> int:
-        return len(self.there)
+class Instant(Crew):
+    """A crew whose members are at their goals at once, and are not measured there."""
 
     def add(self, member: Any, until_frac: float, then: Any = None, rank: tuple[int, ...] = ()) -> None:
         self.there.append((member, None))
-
-    def wait(self) -> list[tuple[Any, Any]]:
-        there, self.there = self.there, []
-        return there
-
-    def close(self) -> None:
-        """Nothing runs."""
 
 
 def stub_training(monkeypatch: pytest.MonkeyPatch) -> None:
