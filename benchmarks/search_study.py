@@ -32,7 +32,7 @@ def main() -> None:
             told[0] = log.seconds
             log.kinds()
 
-    run_study(path, Options(out=given.folder / "study", device="cpu"), observe)
+    run_study(path, Options(out=given.folder / "study", device="cpu", sampler="gp"), observe)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,9 @@ class LanguageModel:
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Returns the token ids of each text, without special tokens."""
-        return self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        # The masks and type ids that a tokenizer makes besides, a number a token each, cost a tenth of its time.
+        plain = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
+        return self.tokenizer(texts, verbose=False, **plain)["input_ids"]
 
     def require(self, hooks: tuple[str, ...]) -> None:
         """Refuses hook points the model does not have.

@@ -13,7 +13,7 @@ from archsearch.blocks.catalogue import catalogue
 
 PACKAGES = ("archsearch", "torch", "optuna", "numpy", "transformer-lens", "transformers")
 
-NUMERICS = 5
+NUMERICS = 6
 """Raised whenever the same spec would train to other numbers; part of every run hash."""
 
 

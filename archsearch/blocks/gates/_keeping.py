@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archsearch.blocks._block import Out
+from archsearch.blocks._largest import largest
 from archsearch.blocks._ramps import KSpec, k_at
 from archsearch.blocks._thresholds import threshold_keeping
 from archsearch.blocks.gates._counting import Counting
@@ -51,14 +52,13 @@ class KeepingByRow(Keeping, abstract=True):
         """Returns what is compared: with others of the row, or with the threshold."""
         raise NotImplementedError  # abstract
 
-    def best(self, pre: Float[Tensor, "batch latent"]) -> tuple[Float[Tensor, "batch k"], Tensor]:
-        """Returns the code's values at the `k_bound` highest scores of every row, in falling order, and their places."""
+    def value(self, pre: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
+        """Returns what a latent's code is if it is kept."""
         raise NotImplementedError  # abstract
 
     def forward(self, pre: Float[Tensor, "batch latent"], progress: Float[Tensor, ""] | None = None) -> Out:
-        values, places = self.best(pre)
-        kept = values * (torch.arange(self.k_bound, device=pre.device) < k_at(self, progress).round())
-        code = torch.zeros_like(pre).scatter(-1, places, kept)
+        on = largest(self.score(pre), k_at(self, progress).round(), self.k_bound)
+        code = self.value(pre) * on
         return Out(code=code, threshold=self.threshold) if self.calibrated else Out(code=code)
 
     def infer(self, pre: Float[Tensor, "batch latent"]) -> Out:

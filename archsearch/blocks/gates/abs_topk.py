@@ -39,9 +39,8 @@ class AbsTopK(KeepingByRow):
     def score(self, pre: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
         return pre.abs()
 
-    def best(self, pre: Float[Tensor, "batch latent"]) -> tuple[Float[Tensor, "batch k"], Tensor]:
-        places = pre.abs().topk(self.k_bound, dim=-1).indices
-        return pre.gather(-1, places), places
+    def value(self, pre: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
+        return pre
 
     def folded(self, cutoff: Float[Tensor, " latent"]) -> Folded:
         raise InvalidInput(["its codes may be negative, and what exceeds a threshold is not; `topk` keeps the positive ones"])

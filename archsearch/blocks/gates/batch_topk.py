@@ -10,6 +10,7 @@ from pydantic import model_validator
 from torch import Tensor
 
 from archsearch.blocks._block import Out
+from archsearch.blocks._largest import largest
 from archsearch.blocks._ramps import KSpec, k_at
 from archsearch.blocks._thresholds import threshold_keeping
 from archsearch.blocks.gates._base import Folded, above, jumping
@@ -56,11 +57,10 @@ class BatchTopK(Keeping):
 
     def forward(self, pre: Float[Tensor, "batch latent"], progress: Float[Tensor, ""] | None = None) -> Out:
         rows = pre.shape[0]
-        kept = pre.relu().flatten().topk(self.k_bound * rows)
         budget = (k_at(self, progress) * rows).round()
-        on = (torch.arange(kept.values.numel(), device=pre.device) < budget) & (kept.values > 0)
-        code = torch.zeros_like(pre).flatten().scatter(0, kept.indices, kept.values * on).view_as(pre)
-        lowest = torch.where(on, kept.values.detach(), torch.inf).amin()
+        on = largest(pre.flatten(), budget, self.k_bound * rows).view_as(pre)
+        code = pre.relu() * on
+        lowest = torch.where(code > 0, code.detach(), torch.inf).amin()
         some = lowest.isfinite()  # a batch with no positive value leaves the threshold alone
         seen = self.seen + some.to(self.seen.dtype)
         rate = 1 / torch.minimum(seen, self.memory.to(seen.dtype)).clamp(min=1)

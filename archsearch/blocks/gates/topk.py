@@ -35,9 +35,8 @@ class TopK(KeepingByRow):
     def score(self, pre: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
         return pre
 
-    def best(self, pre: Float[Tensor, "batch latent"]) -> tuple[Float[Tensor, "batch k"], Tensor]:
-        kept = pre.topk(self.k_bound, dim=-1)
-        return kept.values.relu(), kept.indices
+    def value(self, pre: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
+        return pre.relu()
 
     def folded(self, cutoff: Float[Tensor, " latent"]) -> Folded:
         if not self.calibrated:
