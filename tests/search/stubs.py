@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from archsearch.search import runner
+from archsearch.search import jobs, runner
 from archsearch.training.looped import Looped
 from archsearch.training.stacked import Stacked
 from benchmarks.replay import Crew
@@ -35,6 +35,7 @@ def stub_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def finish(self: Any, number: int, member: Any, found: Any) -> None:
         self.ledger.finish(number, "complete", measured(member.run), "", [(1, {"loss": 1.0})])
 
+    monkeypatch.setattr(jobs, "NUMERICS", 5)  # any: so that what is made up, and drawn from it, is the same when numbers change
     monkeypatch.setattr(runner.Runner, "_start", start)
     monkeypatch.setattr(runner.Runner, "_finish", finish)
     for executor in (Looped, Stacked):
