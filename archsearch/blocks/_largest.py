@@ -15,6 +15,9 @@ LONG = 2**13
 STRIDE = 31
 """Of a long line every so many-th entry is in the sample; prime, so that of a flattened batch it holds every column (count)."""
 
+PART = 2**20
+"""Entries that are looked at together, so that what is made of many rows by the way takes little memory (count)."""
+
 _KEYS = {torch.float64: torch.int64, torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float16: torch.int16}
 _ONE = {dtype: torch.ones(1, dtype=dtype).view(key).numpy()[0] for dtype, key in _KEYS.items()}  # its bits: no conversion from truths
 
@@ -36,15 +39,11 @@ def largest(score: Float[Tensor, "*lines entry"], k: Real[Tensor, ""], bound: in
 # An operation of its own: what it does depends on values, which a recording and `vmap` cannot see into.
 @torch.library.custom_op("archsearch::largest", mutates_args=(), device_types="cpu", schema="(Tensor score, Tensor k) -> Tensor")
 def _largest(score: Tensor, k: Tensor) -> Tensor:
-    keys = _ordered(score).reshape(-1, score.shape[-1])
-    wanted = int(k)
-    if wanted >= keys.shape[1]:
-        return torch.ones_like(score)
-    edges = np.concatenate([_edge(line, wanted) for line in keys]) if keys.shape[1] >= LONG else _edges(keys, wanted)
-    on = keys >= edges[:, None]
-    if np.count_nonzero(on) > wanted * len(on):
-        _drop_ties(on, keys, edges, wanted)
-    return torch.from_numpy(on * _ONE[score.dtype]).view(score.dtype).view(score.shape)
+    wanted, entries = int(k), score.shape[-1]
+    if wanted >= entries:
+        return torch.ones_like(score, memory_format=torch.contiguous_format)
+    parts = [_marked(part, wanted) for part in score.reshape(-1, entries).split(max(PART // entries, 1))]
+    return (parts[0] if len(parts) == 1 else torch.cat(parts)).view(score.shape)
 
 
 @_largest.register_fake
@@ -61,6 +60,15 @@ def _each_member(info: Any, in_dims: tuple[int | None, ...], score: Tensor, k: T
 
 
 torch.library.register_vmap("archsearch::largest", _each_member)
+
+
+def _marked(lines: Tensor, wanted: int) -> Tensor:
+    keys = _ordered(lines)
+    edges = np.concatenate([_edge(line, wanted) for line in keys]) if keys.shape[1] >= LONG else _edges(keys, wanted)
+    on = keys >= edges[:, None]
+    if np.count_nonzero(on) > wanted * len(on):
+        _drop_ties(on, keys, edges, wanted)
+    return torch.from_numpy(on * _ONE[lines.dtype]).view(lines.dtype)
 
 
 def _ordered(score: Tensor) -> np.ndarray:

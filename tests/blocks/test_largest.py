@@ -53,6 +53,12 @@ def test_of_equal_ones_the_first_are_taken(shape: tuple[int, ...]):
     assert np.array_equal(largest(torch.full(shape, -3.0), torch.tensor(4), 4).numpy(), _wanted(torch.ones(shape), 4))
 
 
+def test_many_lines_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch):
+    score = _scores((3, 7, 40))
+    monkeypatch.setattr(_largest, "PART", 100)  # two lines and a half
+    assert np.array_equal(largest(score, torch.tensor(9), 9).numpy(), _wanted(score, 9))
+
+
 def test_infinities_are_in_order():
     score = torch.tensor([[-torch.inf, 1.0, torch.inf, -2.0, 0.0]])
     assert largest(score, torch.tensor(2), 2).tolist() == [[0, 1, 1, 0, 0]]
