@@ -40,7 +40,7 @@ def largest(score: Float[Tensor, "*lines entry"], k: Real[Tensor, ""], bound: in
 @torch.library.custom_op("archsearch::largest", mutates_args=(), device_types="cpu", schema="(Tensor score, Tensor k) -> Tensor")
 def _largest(score: Tensor, k: Tensor) -> Tensor:
     wanted, entries = int(k), score.shape[-1]
-    if wanted >= entries:
+    if wanted >= entries or not len(score):
         return torch.ones_like(score, memory_format=torch.contiguous_format)
     parts = [_marked(part, wanted) for part in score.reshape(-1, entries).split(max(PART // entries, 1))]
     return (parts[0] if len(parts) == 1 else torch.cat(parts)).view(score.shape)

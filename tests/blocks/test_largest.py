@@ -59,6 +59,11 @@ def test_many_lines_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch):
     assert np.array_equal(largest(score, torch.tensor(9), 9).numpy(), _wanted(score, 9))
 
 
+@pytest.mark.parametrize("entries", [4, LONG])
+def test_no_lines_have_none(entries: int):
+    assert largest(torch.zeros(0, entries), torch.tensor(2), 2).shape == (0, entries)
+
+
 def test_infinities_are_in_order():
     score = torch.tensor([[-torch.inf, 1.0, torch.inf, -2.0, 0.0]])
     assert largest(score, torch.tensor(2), 2).tolist() == [[0, 1, 1, 0, 0]]
